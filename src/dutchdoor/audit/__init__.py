@@ -1,0 +1,3 @@
+"""The internal audit by people (SMACTR): stages, documents, evaluations, sign-off."""
+
+__all__: list[str] = []

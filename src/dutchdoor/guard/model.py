@@ -1,0 +1,77 @@
+"""Verdicts: what a layer of the guard says of a text, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["HAZARDS", "Action", "Verdict", "allow", "worst"]
+
+HAZARDS: tuple[str, ...] = (
+    "violent_crimes",
+    "nonviolent_crimes",
+    "sex_related_crimes",
+    "child_sexual_exploitation",
+    "indiscriminate_weapons_cbrne",
+    "suicide_and_self_harm",
+    "hate",
+    "defamation",
+    "privacy",
+    "intellectual_property",
+    "specialized_advice",
+    "sexual_content",
+)
+"""The hazards of MLCommons AILuminate 1.0, the guard's categories."""
+
+
+class Action(StrEnum):
+    """What a layer asks for, from mild to severe."""
+
+    ALLOW = "allow"
+    FLAG = "flag"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One layer's judgment.
+
+    layer, version: who judged. score, threshold: decimal strings ("0.913"), empty where the layer
+    has none. reasons: rule ids or one plain sentence each. categories: hazards.
+    """
+
+    layer: str
+    version: str
+    action: Action
+    score: str = ""
+    threshold: str = ""
+    categories: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    def to_body(self) -> dict[str, Any]:
+        """Canonical values, for an entry."""
+        return {
+            "layer": self.layer,
+            "version": self.version,
+            "action": str(self.action),
+            "score": self.score,
+            "threshold": self.threshold,
+            "categories": list(self.categories),
+            "reasons": list(self.reasons),
+        }
+
+
+_SEVERITY = {Action.ALLOW: 0, Action.FLAG: 1, Action.BLOCK: 2}
+
+
+def allow(layer: str, version: str) -> Verdict:
+    """A verdict of `layer` that found nothing."""
+    return Verdict(layer, version, Action.ALLOW)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Action:
+    """The most severe action of `verdicts`; BLOCK where there are none, since nothing judged."""
+    actions = [verdict.action for verdict in verdicts]
+    return max(actions, key=_SEVERITY.__getitem__) if actions else Action.BLOCK

@@ -1,0 +1,3 @@
+"""The sealed bundle: writing it, reading it back in memory, checking it without keys."""
+
+__all__: list[str] = []
