@@ -138,11 +138,16 @@ class FitProbe(_Message, frozen=True, tag="fit_probe"):
 
 
 class Tokenize(_Message, frozen=True, tag="tokenize"):
-    """Ask for the token ids of a conversation or a text."""
+    """Ask for the token ids and exact bytes of a conversation, a text, or given token ids.
+
+    Token ids are turned into bytes too, because the gateway has no tokenizer of its own and its
+    text rules must judge whatever the model will see: ids are no way around them.
+    """
 
     id: str
     chat: list[ChatMessage] = []
     text: str | None = None
+    token_ids: list[int] | None = None
 
 
 class Describe(_Message, frozen=True, tag="describe"):
