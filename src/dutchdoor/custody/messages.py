@@ -1,0 +1,170 @@
+"""The two messages of an opening: what a runtime asks, and what one custodian answers.
+
+Both are canonical JSON, so that each has one digest; both are read from unverified bytes.
+`docs/spec/opening.md` shows them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dutchdoor import canonical
+from dutchdoor.custody.model import (
+    XWING_PUBLIC_BYTES,
+    CustodyLimits,
+    from_base64,
+    to_base64,
+)
+from dutchdoor.errors import Invalid
+from dutchdoor.ids import BundleDigest, DecisionId
+
+__all__ = ["NONCE_BYTES", "OpenRequest", "ShareRelease"]
+
+NONCE_BYTES = 32
+_VERSION = 1
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
+
+_Message = TypeVar("_Message")
+
+
+@dataclass(frozen=True)
+class OpenRequest:
+    """A runtime asks for the content key of one bundle, sealed to a key only it holds.
+
+    public_key: the runtime's ephemeral X-Wing key, 1,216 bytes. nonce: 64 hexadecimal digits.
+    """
+
+    bundle: BundleDigest
+    public_key: bytes
+    nonce: str
+    created_ms: int
+    expires_ms: int
+
+    def encode(self) -> bytes:
+        """The canonical bytes."""
+        value = {"kind": "open_request", "v": _VERSION, "bundle": self.bundle}
+        times = {"created_ms": self.created_ms, "expires_ms": self.expires_ms}
+        key = to_base64(self.public_key)
+        return canonical.encode({**value, "public_key": key, "nonce": self.nonce, **times})
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and 64 hexadecimal digits: the name of exactly this request."""
+        return "sha256:" + canonical.sha256_hex(self.encode())
+
+    @classmethod
+    def decode(cls, data: bytes) -> OpenRequest:
+        """The request of `data` (unverified bytes); whether it is fresh is the custodian's to say.
+
+        Raises Invalid: too long, not canonical, or a field missing or wrong.
+        """
+        return _decode(data, _request, "open_request", "bad_request")
+
+
+@dataclass(frozen=True)
+class ShareRelease:
+    """One custodian's share, sealed to the runtime that asked.
+
+    request: digest of the request it answers. decision: the decision in force that allows it.
+    custodian: key id. sealed: HPKE of the share under an `info` that binds all the rest.
+    """
+
+    bundle: BundleDigest
+    request: str
+    decision: DecisionId
+    custodian: str
+    index: int
+    threshold: int
+    sealed: bytes
+
+    def encode(self) -> bytes:
+        """The canonical bytes."""
+        return canonical.encode({**self._bound(), "sealed": to_base64(self.sealed)})
+
+    def info(self) -> bytes:
+        """What the sealed share is bound to: every other field of the message."""
+        return canonical.encode(self._bound())
+
+    @classmethod
+    def decode(cls, data: bytes) -> ShareRelease:
+        """The release of `data` (unverified bytes); only its opening shows that it is real.
+
+        Raises Invalid: too long, not canonical, or a field missing or wrong.
+        """
+        return _decode(data, _release, "share_release", "bad_release")
+
+    def _bound(self) -> dict[str, Any]:
+        value = {"kind": "share_release", "v": _VERSION, "bundle": self.bundle}
+        place = {"index": self.index, "threshold": self.threshold}
+        return {
+            **value,
+            **place,
+            "request": self.request,
+            "decision": self.decision,
+            "custodian": self.custodian,
+        }
+
+
+def _decode(
+    data: bytes, read: Callable[[dict[str, Any]], _Message], kind: str, code: str
+) -> _Message:
+    if len(data) > CustodyLimits().message_bytes_max:
+        raise Invalid(f"too long for a {kind}", code=code)
+    value = canonical.parse(data)
+    try:
+        named = (value["kind"], value["v"])
+        message = read(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Invalid(f"not a {kind}", code=code) from error
+    # What does not come out again was not understood: unknown fields are refused.
+    encode: Callable[[], bytes] = message.encode  # type: ignore[attr-defined]
+    if named != (kind, _VERSION) or encode() != data:
+        raise Invalid(f"a {kind} of another form", code=code)
+    return message
+
+
+def _request(value: dict[str, Any]) -> OpenRequest:
+    public_key = from_base64(value["public_key"])
+    if len(public_key) != XWING_PUBLIC_BYTES:
+        raise ValueError("not an X-Wing key")
+    return OpenRequest(
+        bundle=BundleDigest(_matching(_DIGEST, value["bundle"])),
+        public_key=public_key,
+        nonce=_matching(_HEXADECIMAL, value["nonce"]),
+        created_ms=_count(value["created_ms"]),
+        expires_ms=_count(value["expires_ms"]),
+    )
+
+
+def _release(value: dict[str, Any]) -> ShareRelease:
+    return ShareRelease(
+        bundle=BundleDigest(_matching(_DIGEST, value["bundle"])),
+        request=_matching(_DIGEST, value["request"]),
+        decision=DecisionId(_text(value["decision"])),
+        custodian=_text(value["custodian"]),
+        index=_count(value["index"]),
+        threshold=_count(value["threshold"]),
+        sealed=from_base64(value["sealed"]),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _matching(pattern: re.Pattern[str], value: Any) -> str:
+    if pattern.fullmatch(_text(value)) is None:
+        raise ValueError("of another form")
+    return str(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError("not a count")
+    return value

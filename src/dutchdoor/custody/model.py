@@ -1,0 +1,141 @@
+"""What custody speaks of: the content key, a custodian's public key, the custodians' terms."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from typing import NoReturn
+
+from dutchdoor.errors import Invalid
+
+__all__ = [
+    "CONTENT_KEY_BYTES",
+    "XWING_PUBLIC_BYTES",
+    "ContentKey",
+    "CustodianPublic",
+    "CustodyLimits",
+    "check_name",
+    "from_base64",
+    "to_base64",
+    "xwing_key_id",
+]
+
+CONTENT_KEY_BYTES = 32
+XWING_PUBLIC_BYTES = 1216  # ML-KEM-768 encapsulation key (1184), then X25519 public key (32).
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+
+
+@dataclass(frozen=True)
+class CustodyLimits:
+    """How large and how old what custody reads may be.
+
+    custodians_max: SLIP-39 has 16 share indices. request_lifetime_ms_max: an opening takes
+    seconds; a request that lives longer only helps who stole it. clock_skew_ms_max: how far in
+    the future a request may have been made. seen_requests_max: unexpired requests remembered.
+    """
+
+    custodians_max: int = 16
+    key_file_bytes_max: int = 8_192
+    shares_file_bytes_max: int = 131_072
+    message_bytes_max: int = 16_384
+    request_lifetime_ms_max: int = 300_000
+    clock_skew_ms_max: int = 5_000
+    seen_requests_max: int = 10_000
+
+
+class ContentKey:
+    """The 32-byte key of one bundle, in memory only: it never prints, compares in constant time.
+
+    Python may have copied the bytes before they came here; `wipe` clears this copy alone.
+    """
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        assert len(data) == CONTENT_KEY_BYTES, "a content key has 32 bytes"
+        self._data = bytearray(data)
+
+    @classmethod
+    def generate(cls) -> ContentKey:
+        """A new random key."""
+        return cls(secrets.token_bytes(CONTENT_KEY_BYTES))
+
+    def reveal(self) -> bytearray:
+        """The key's own bytes, not a copy: for a cipher, never for a message or a file."""
+        return self._data
+
+    def wipe(self) -> None:
+        """Overwrite this copy with zeros; the key opens nothing afterwards."""
+        self._data[:] = bytes(CONTENT_KEY_BYTES)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ContentKey) and hmac.compare_digest(self._data, other._data)
+
+    def __hash__(self) -> int:
+        # Without this, a set or a dictionary would tell equal keys apart by time.
+        return id(self)
+
+    def __repr__(self) -> str:
+        return "ContentKey(32 secret bytes)"
+
+    def __reduce__(self) -> NoReturn:
+        # A key that can be pickled or deep-copied ends up in caches and queues.
+        raise TypeError("a content key cannot be serialised")
+
+
+@dataclass(frozen=True)
+class CustodianPublic:
+    """A custodian's name and X-Wing public key (1,216 bytes): whom a share is wrapped to."""
+
+    name: str
+    public_key: bytes
+
+    @property
+    def key_id(self) -> str:
+        """`xwing:` and the first 16 hexadecimal digits of the key's SHA-256."""
+        return xwing_key_id(self.public_key)
+
+
+def xwing_key_id(public_key: bytes) -> str:
+    """`xwing:` and the first 16 hexadecimal digits of SHA-256 of `public_key` (1,216 bytes)."""
+    assert len(public_key) == XWING_PUBLIC_BYTES, "an X-Wing public key has 1,216 bytes"
+    return "xwing:" + hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def check_name(name: str) -> str:
+    """`name` itself, where it is fit to name a key: 1 to 64 of `A-Z a-z 0-9 . _ @ -`.
+
+    Raises Invalid: empty, too long, or another character.
+    """
+    if _NAME.fullmatch(name) is None:
+        hint = "use 1 to 64 letters, digits, '.', '_', '@' or '-', a letter or digit first"
+        raise Invalid("not a name for a key", code="bad_key_name", hint=hint)
+    return name
+
+
+def to_base64(data: bytes) -> str:
+    """`data` in padded base64, one line."""
+    return base64.b64encode(data).decode()
+
+
+def from_base64(text: object) -> bytes:
+    """The bytes of `text`, which must be padded base64 exactly as `to_base64` writes it.
+
+    Raises ValueError: anything else; parsers turn it into their own refusal.
+    """
+    if not isinstance(text, str):
+        raise TypeError("not a string")
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64") from error
+    # Two texts for one value would be two digests for one message.
+    if to_base64(data) != text:
+        raise ValueError("not canonical base64")
+    return data
