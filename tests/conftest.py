@@ -34,3 +34,9 @@ def model_folder() -> Path:
             write_model_folder(gguf_of_package(), fresh)
             fresh.rename(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Tests marked `anyio` run on asyncio, as the servers do."""
+    return "asyncio"

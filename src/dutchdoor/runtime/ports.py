@@ -1,0 +1,112 @@
+"""What the runtime needs from others, as narrow as it can be said.
+
+Tensors are `Any` here: only `transformers_engine` knows torch. The probe is
+`dutchdoor.guard.probe`; bundles come from `dutchdoor.weights`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from dutchdoor.guard.model import Verdict
+from dutchdoor.runtime.model import EngineFacts
+from dutchdoor.runtime.protocol import (
+    FitProbe,
+    FromRuntime,
+    Generate,
+    ReadActivations,
+    Tokenize,
+)
+
+__all__ = [
+    "BundleFiles",
+    "Engine",
+    "Hidden",
+    "PromptJudge",
+    "Sink",
+    "StreamJudge",
+    "Ticket",
+    "Work",
+]
+
+Hidden = Mapping[int, Any]
+"""Residual stream after the block of each index: float tensors [tokens, h], or [h] of one token."""
+
+Work = Generate | ReadActivations | FitProbe | Tokenize
+"""What an engine can be asked to do."""
+
+Sink = Callable[[FromRuntime], None]
+"""Takes an engine's messages, from any thread, in order; returns at once and never raises."""
+
+
+class Ticket(Protocol):
+    """One request inside an engine."""
+
+    def cancel(self) -> None:
+        """Ends it soon; its last message still comes. Safe to call twice and after the end."""
+        ...
+
+
+class Engine(Protocol):
+    """Holds one model and yields only through the guard it was built with."""
+
+    @property
+    def facts(self) -> EngineFacts: ...
+
+    def submit(self, work: Work, sink: Sink) -> Ticket:
+        """Starts `work`; its messages go to `sink`, the last one ends it.
+
+        Raises Unavailable: too many wait already.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stops the engine and forgets the weights; what was running ends with `Failed`."""
+        ...
+
+
+class StreamJudge(Protocol):
+    """Judges one completion, token by token."""
+
+    def feed(self, hidden: Hidden) -> Verdict:
+        """The verdict once the next token is seen; hidden: [h] at each layer."""
+        ...
+
+
+class PromptJudge(Protocol):
+    """The guard's probe. layers: whose residual streams it reads. bundle: whom it was fitted on."""
+
+    @property
+    def layers(self) -> tuple[int, ...]: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def bundle(self) -> str: ...
+
+    def judge_prompt(self, hidden: Hidden, user_last: int, threshold: str) -> Verdict:
+        """The verdict on a prompt. hidden: [tokens, h]. user_last: index of the user's last token.
+
+        Raises Invalid: the probe has no threshold of this name.
+        """
+        ...
+
+    def stream(self, threshold: str) -> StreamJudge:
+        """A judge of one completion. Raises Invalid: no threshold of this name."""
+        ...
+
+
+class BundleFiles(Protocol):
+    """A bundle, opened in memory: the only place the plaintext is."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def read(self, name: str) -> memoryview:
+        """The file's bytes, verified. Raises Tampered: they were changed."""
+        ...
