@@ -1,0 +1,100 @@
+"""Fills the generated parts of C1, T2 and R4; what people wrote beside them stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dutchdoor import canonical
+from dutchdoor.audit.artifacts import BundleFacts, artifacts_of, read_artifacts
+from dutchdoor.audit.checks import read_testing
+from dutchdoor.audit.document import Document, fill, write_bytes
+from dutchdoor.audit.evaluate import EVALUATION_NAMES
+from dutchdoor.audit.findings import FindingRules, derive, keep_settled
+from dutchdoor.audit.folder import AuditFolder
+from dutchdoor.audit.graph import needs_of
+from dutchdoor.audit.measure import Evaluation
+from dutchdoor.audit.model import DocumentKind, Finding
+from dutchdoor.audit.report import artifacts_part, summary_part, testing_part
+from dutchdoor.audit.template import TEMPLATES
+
+__all__ = ["ProbeFacts", "fill_artifacts", "fill_summary", "fill_testing", "put_findings"]
+
+
+@dataclass(frozen=True)
+class ProbeFacts:
+    """A fitted probe: the digest of its sealed form, and its card (canonical JSON, as fitted)."""
+
+    digest: str
+    card: bytes
+
+
+def fill_artifacts(folder: AuditFolder, facts: BundleFacts) -> None:
+    """C1 from a bundle's header; gap notes that people wrote stay."""
+    document = folder.read(DocumentKind.C1)
+    earlier = read_artifacts(document.front.get("artifacts") or ())
+    rows = artifacts_of(facts, {row.name: row.gap for row in earlier})
+    front = {**document.front, "collected": True, "artifacts": [row.to_body() for row in rows]}
+    body = fill(document.body, "artifacts", artifacts_part(rows))
+    folder.write(DocumentKind.C1, Document(front, body))
+
+
+def fill_testing(
+    folder: AuditFolder,
+    measured: Sequence[Evaluation],
+    access_depth: str,
+    probe: ProbeFacts | None,
+) -> tuple[Finding, ...]:
+    """T2 from new figures: those that were not measured again stay, findings are derived anew."""
+    testing = read_testing(folder)
+    rows = {row.name: row for row in (*testing.evaluations, *measured)}
+    known = [rows[name] for name in EVALUATION_NAMES if name in rows]
+    fitted = testing.probe
+    if probe is not None:
+        write_bytes(folder.card, probe.card)
+        card_digest = "sha256:" + canonical.sha256_hex(probe.card)
+        fitted = {"digest": probe.digest, "card_digest": card_digest}
+    checklist = folder.read(DocumentKind.C1)
+    artifacts = read_artifacts(checklist.front.get("artifacts") or ())
+    derived = derive(known, artifacts, fitted, FindingRules())
+    findings = keep_settled(derived, testing.findings)
+    _put(folder, known, findings, fitted, sorted({*testing.access_depths, access_depth}))
+    return findings
+
+
+def put_findings(folder: AuditFolder, findings: Sequence[Finding]) -> None:
+    """T2 with these findings; all else as it was."""
+    testing = read_testing(folder)
+    _put(folder, testing.evaluations, findings, testing.probe, testing.access_depths)
+
+
+def fill_summary(folder: AuditFolder) -> None:
+    """R4's generated part, from the documents it stands on as they are now."""
+    digests = folder.digests()
+    on = {kind: digests[kind] for kind in needs_of(DocumentKind.R4, TEMPLATES)}
+    testing = read_testing(folder)
+    document = folder.read(DocumentKind.R4)
+    rows = [{"kind": str(kind), "digest": digest} for kind, digest in on.items()]
+    part = summary_part(on, testing.evaluations, testing.findings, testing.probe)
+    body = fill(document.body, "summary", part)
+    folder.write(DocumentKind.R4, Document({**document.front, "documents": rows}, body))
+
+
+def _put(
+    folder: AuditFolder,
+    evaluations: Sequence[Evaluation],
+    findings: Sequence[Finding],
+    probe: Mapping[str, str],
+    access_depths: Sequence[str],
+) -> None:
+    document = folder.read(DocumentKind.T2)
+    front = {
+        **document.front,
+        "tested": True,
+        "access": list(access_depths),
+        "evaluations": [row.to_body() for row in evaluations],
+        "probe": dict(probe),
+        "findings": [row.to_body() for row in findings],
+    }
+    part = testing_part(evaluations, findings, probe, access_depths)
+    folder.write(DocumentKind.T2, Document(front, fill(document.body, "testing", part)))

@@ -1,0 +1,200 @@
+"""An audit's folder: what it is about, its documents, and the sign-offs beside them.
+
+audits/<audit>/audit.yaml            what is audited, by whom, since when
+audits/<audit>/S2-scope.md           one file a document, edited by people
+audits/<audit>/signatures/S2-001.json   one file a sign-off, never overwritten
+audits/<audit>/probe-card.json       the fitted probe's figures
+audits/<audit>/logs/                 Inspect's logs
+audits/<audit>/summary.json          the signed summary; once it is there, all is closed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dutchdoor.audit.document import (
+    DOCUMENT_BYTES_MAX,
+    Document,
+    digest_of,
+    read_document,
+    read_yaml,
+    write_bytes,
+    write_document,
+    write_yaml,
+)
+from dutchdoor.audit.model import DocumentKind, Signature
+from dutchdoor.audit.summary import SUMMARY_NAME
+from dutchdoor.audit.template import TEMPLATES
+from dutchdoor.errors import Invalid, NotFound, Refused, Tampered
+from dutchdoor.evidence.statement import open_statement
+
+__all__ = ["DOCUMENT_STATEMENT", "AuditFolder", "AuditSubject"]
+
+DOCUMENT_STATEMENT = "audit_document"
+_SUBJECT_NAME = "audit.yaml"
+SIGNATURES_MAX = 999
+
+
+@dataclass(frozen=True)
+class AuditSubject:
+    """What an audit is about; fixed when it starts."""
+
+    audit: str
+    bundle: str
+    model: str
+    auditor: str
+    objective: str
+    started_ms: int
+
+    @classmethod
+    def from_value(cls, value: Any) -> AuditSubject:
+        """Raises Invalid: a field is missing, unknown or of the wrong kind."""
+        if not isinstance(value, dict) or set(value) != set(cls.__annotations__):
+            raise Invalid(f"{_SUBJECT_NAME} lacks a field or has another", code="bad_audit")
+        for name, item in value.items():
+            if not isinstance(item, int if name == "started_ms" else str):
+                raise Invalid(f"{name} in {_SUBJECT_NAME} is of the wrong kind", code="bad_audit")
+        return cls(**value)
+
+
+class AuditFolder:
+    """Reads and writes one audit's files; knows no rules of the audit."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def card(self) -> Path:
+        return self.path / "probe-card.json"
+
+    def create(self, subject: AuditSubject, documents: Mapping[DocumentKind, Document]) -> None:
+        """Make the folder with its first documents. Raises Refused: it exists already."""
+        try:
+            self.path.mkdir(parents=True)
+        except FileExistsError as error:
+            raise Refused(f"{self.path.name} exists already", code="audit_exists") from error
+        for kind, document in documents.items():
+            self.write(kind, document)
+        # Last, so that a folder with a subject always has its documents.
+        write_yaml(self.path / _SUBJECT_NAME, dict(vars(subject)))
+
+    def subject(self) -> AuditSubject:
+        """What the audit is about. Raises NotFound: no audit is here. Raises Invalid: changed."""
+        path = self.path / _SUBJECT_NAME
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            hint = "start one with 'dutchdoor audit start'"
+            message = f"there is no audit '{self.path.name}'"
+            raise NotFound(message, code="no_audit", hint=hint) from error
+        except UnicodeDecodeError as error:
+            raise Invalid(f"{_SUBJECT_NAME} is not UTF-8", code="bad_audit") from error
+        subject = AuditSubject.from_value(read_yaml(text, where=_SUBJECT_NAME))
+        if subject.audit != self.path.name:
+            raise Tampered(
+                f"{_SUBJECT_NAME} speaks of another audit than its folder",
+                code="audit_changed",
+                where=str(path),
+            )
+        return subject
+
+    def file(self, kind: DocumentKind) -> Path:
+        """Where the document is."""
+        return self.path / TEMPLATES[kind]
+
+    def read(self, kind: DocumentKind) -> Document:
+        """The document. Raises NotFound, Invalid: see `read_document`."""
+        return read_document(self.file(kind))
+
+    def write(self, kind: DocumentKind, document: Document) -> None:
+        """Write the document, whole or not at all."""
+        write_document(self.file(kind), document)
+
+    def digests(self) -> dict[DocumentKind, str]:
+        """The digest of each document, "" where its file is gone."""
+        return {kind: self._digest(kind) for kind in TEMPLATES}
+
+    def signatures(
+        self, subject: AuditSubject, keys: Mapping[str, bytes]
+    ) -> dict[DocumentKind, Signature]:
+        """The latest sign-off of each document, verified.
+
+        Raises Tampered: a sign-off does not verify, or speaks of another audit.
+        """
+        found: dict[DocumentKind, Signature] = {}
+        for kind in TEMPLATES:
+            paths = self._signature_files(kind)
+            if paths:
+                found[kind] = _open(paths[-1], kind, subject, keys)
+        return found
+
+    def add_signature(self, kind: DocumentKind, envelope: bytes) -> None:
+        """Keep one more sign-off; earlier ones stay."""
+        number = len(self._signature_files(kind)) + 1
+        if number > SIGNATURES_MAX:
+            message = f"{kind} was signed {SIGNATURES_MAX} times"
+            raise Refused(message, code="too_many_signatures", hint="start another audit")
+        write_bytes(self._signatures / f"{kind}-{number:03d}.json", envelope)
+
+    def summary(self) -> bytes | None:
+        """The signed summary (unverified bytes), or None before the audit is completed."""
+        try:
+            return (self.path / SUMMARY_NAME).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write_summary(self, envelope: bytes) -> None:
+        """Keep the signed summary: the audit is completed."""
+        write_bytes(self.path / SUMMARY_NAME, envelope)
+
+    @property
+    def _signatures(self) -> Path:
+        return self.path / "signatures"
+
+    def _signature_files(self, kind: DocumentKind) -> list[Path]:
+        return sorted(self._signatures.glob(f"{kind}-[0-9][0-9][0-9].json"))
+
+    def _digest(self, kind: DocumentKind) -> str:
+        try:
+            return digest_of(self.file(kind))
+        except NotFound:
+            return ""
+
+
+def _open(
+    path: Path, kind: DocumentKind, subject: AuditSubject, keys: Mapping[str, bytes]
+) -> Signature:
+    try:
+        with path.open("rb") as file:
+            data = file.read(DOCUMENT_BYTES_MAX)
+        statement = open_statement(data, kind=DOCUMENT_STATEMENT, keys=keys, signatures_min=1)
+        body = statement.body
+        _must_be_about(body, kind, subject)
+        return Signature(
+            kind=kind,
+            digest=str(body["digest"]),
+            stands_on={DocumentKind(row["kind"]): row["digest"] for row in body["stands_on"]},
+            signer=str(body["signer"]),
+            key=statement.signers[0],
+            time_ms=int(body["time_ms"]),
+        )
+    except (Invalid, KeyError, TypeError, ValueError) as error:
+        raise Tampered(
+            f"the sign-off {path.name} does not verify: {error}",
+            code="signature_changed",
+            hint="restore the file, or delete it and sign the document again",
+            where=str(path),
+        ) from error
+
+
+def _must_be_about(body: Mapping[str, Any], kind: DocumentKind, subject: AuditSubject) -> None:
+    about = (body["audit"], body["bundle"], body["document"])
+    if about != (subject.audit, subject.bundle, str(kind)):
+        raise Invalid("it is a sign-off of another document", code="bad_statement")

@@ -1,0 +1,383 @@
+"""An audit from its start to its signed summary: the order is held here.
+
+Documents are people's. The program fills the parts that can be filled, holds the order, notices
+what changed after it was signed, and refuses to complete what is not finished.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dutchdoor.audit.artifacts import BundleFacts
+from dutchdoor.audit.checks import check_ready, read_testing
+from dutchdoor.audit.evaluate import (
+    EVALUATION_NAMES,
+    Endpoint,
+    EvaluationOptions,
+    run_evaluations,
+)
+from dutchdoor.audit.filling import (
+    ProbeFacts,
+    fill_artifacts,
+    fill_summary,
+    fill_testing,
+    put_findings,
+)
+from dutchdoor.audit.findings import settle
+from dutchdoor.audit.folder import DOCUMENT_STATEMENT, AuditFolder, AuditSubject
+from dutchdoor.audit.graph import Standing, needs_of, standings
+from dutchdoor.audit.model import (
+    SPECIFICATIONS,
+    AuditStatus,
+    DocumentKind,
+    DocumentState,
+    DocumentStatus,
+    Finding,
+    FindingStatus,
+)
+from dutchdoor.audit.ports import Progress, Record
+from dutchdoor.audit.summary import SUMMARY_KIND, AuditSummary, open_summary
+from dutchdoor.audit.template import TEMPLATES, fresh
+from dutchdoor.clock import Clock, to_iso
+from dutchdoor.errors import Invalid, NotFound, Refused
+from dutchdoor.evidence.decision import Trust
+from dutchdoor.evidence.model import Entry, EntryKind
+from dutchdoor.evidence.ports import Signer
+from dutchdoor.evidence.statement import key_id, sign_statement
+from dutchdoor.ids import random_part
+
+__all__ = ["Audit", "ProbeFacts", "list_audits"]
+
+_CLOSED = frozenset({DocumentState.WAITING, DocumentState.MISSING})
+
+
+class Audit:
+    """One audit. trust: whose signatures count (holder and approvers)."""
+
+    def __init__(self, folder: Path, trust: Trust, clock: Clock) -> None:
+        """Open the audit in `folder`. Raises NotFound: there is none. Invalid: it was changed."""
+        self._folder = AuditFolder(folder)
+        self._keys = {**trust.holder, **trust.approvers}
+        self._clock = clock
+        self._subject = self._folder.subject()
+
+    @classmethod
+    def start(
+        cls,
+        audits: Path,
+        trust: Trust,
+        clock: Clock,
+        *,
+        bundle: str,
+        model: str,
+        auditor: str,
+        objective: str = "",
+    ) -> Audit:
+        """A new audit in a folder of its own under `audits`, with its documents from templates.
+
+        objective: what is to be found out; a plain default where empty.
+        Raises Invalid: the bundle is no bundle digest, or model or auditor is empty.
+        """
+        if not bundle.startswith("sha256:") or len(bundle) != 71:
+            raise Invalid(f"'{bundle}' is no bundle digest", code="bad_bundle_digest")
+        if not model.strip() or not auditor.strip():
+            raise Invalid("an audit needs a model and an auditor", code="bad_audit")
+        name = "audit_" + random_part(12)
+        subject = AuditSubject(
+            audit=name,
+            bundle=bundle,
+            model=model,
+            auditor=auditor,
+            objective=objective or f"Whether {model} may be offered, to whom, and how deep.",
+            started_ms=clock.now_ms(),
+        )
+        facts = {
+            "audit": name,
+            "bundle": bundle,
+            "model": model,
+            "auditor": auditor,
+            "objective": subject.objective,
+            "started": to_iso(subject.started_ms)[:10],
+        }
+        folder = AuditFolder(audits / name)
+        folder.create(subject, {kind: fresh(kind, facts) for kind in TEMPLATES})
+        return cls(audits / name, trust, clock)
+
+    @property
+    def subject(self) -> AuditSubject:
+        """What the audit is about."""
+        return self._subject
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self._folder.path
+
+    def status(self) -> AuditStatus:
+        """Where every document stands, what was found, and what to do next.
+
+        Raises Tampered: a sign-off or the summary does not verify.
+        """
+        where = self._standings()
+        digests = self._folder.digests()
+        summary = self.summary()
+        try:
+            findings = read_testing(self._folder).findings
+        except Invalid:
+            findings = ()
+        rows = tuple(
+            DocumentStatus(
+                kind=kind,
+                title=SPECIFICATIONS[kind].title,
+                producer=SPECIFICATIONS[kind].producer,
+                file=TEMPLATES[kind],
+                digest=digests[kind],
+                state=standing.state,
+                because=standing.because,
+            )
+            for kind, standing in where.items()
+        )
+        return AuditStatus(
+            audit=self._subject.audit,
+            bundle=self._subject.bundle,
+            model=self._subject.model,
+            auditor=self._subject.auditor,
+            documents=rows,
+            findings=findings,
+            completed=summary is not None,
+            summary=summary.digest if summary else "",
+            next=self._next(rows, findings, completed=summary is not None),
+        )
+
+    def summary(self) -> AuditSummary | None:
+        """The signed summary, verified, or None before the audit is completed."""
+        envelope = self._folder.summary()
+        return None if envelope is None else open_summary(envelope, self._keys)
+
+    def collect(self, facts: BundleFacts) -> DocumentStatus:
+        """Fill C1 from what the bundle's header says.
+
+        Raises Refused: the scope is not signed yet, or the audit is completed. Raises Invalid:
+        the facts are of another bundle.
+        """
+        if facts.bundle != self._subject.bundle:
+            raise Invalid("these are facts of another bundle", code="other_bundle")
+        self._must_be_open(DocumentKind.C1)
+        fill_artifacts(self._folder, facts)
+        return self._document(DocumentKind.C1)
+
+    def run(
+        self,
+        endpoint: Endpoint,
+        *,
+        evaluations: Sequence[str] = EVALUATION_NAMES,
+        probe: ProbeFacts | None = None,
+        options: EvaluationOptions | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Finding, ...]:
+        """Run evaluations against the server and write T2: figures, findings, the probe's card.
+
+        Figures of evaluations that are not run again stay. Findings that people settled stay
+        settled only where they still say the same.
+        Raises Refused: the checklist is not signed yet, or the audit is completed. Raises Invalid:
+        the server serves another bundle, or an evaluation is unknown. Raises Unavailable: one did
+        not come to its end; T2 is then as it was.
+        """
+        if endpoint.bundle != self._subject.bundle:
+            message = "the server serves another bundle than the one audited"
+            raise Invalid(message, code="other_bundle", hint="serve the audited bundle")
+        self._must_be_open(DocumentKind.T2)
+        measured = run_evaluations(
+            evaluations, endpoint, options or EvaluationOptions(), self._folder.logs, progress
+        )
+        return fill_testing(self._folder, measured, endpoint.access_depth, probe)
+
+    def settle(
+        self, finding: str, status: FindingStatus, reason: str, by: str
+    ) -> tuple[Finding, ...]:
+        """Accept a finding, or say by what it is mitigated; T2 must then be signed (again).
+
+        Raises NotFound: no such finding. Raises Invalid: no reason. Raises Refused: completed.
+        """
+        self._must_be_open(DocumentKind.T2)
+        testing = read_testing(self._folder)
+        if finding not in {row.id for row in testing.findings}:
+            known = ", ".join(row.id for row in testing.findings) or "none"
+            message = f"no finding '{finding}'"
+            raise NotFound(message, code="no_finding", hint=f"findings: {known}")
+        findings = tuple(
+            settle(row, status, reason, by) if row.id == finding else row
+            for row in testing.findings
+        )
+        put_findings(self._folder, findings)
+        return findings
+
+    def report(self) -> Path:
+        """Fill R4 from the signed documents; the file to read. Raises Refused: some are open."""
+        self._must_be_open(DocumentKind.R4)
+        fill_summary(self._folder)
+        return self._folder.file(DocumentKind.R4)
+
+    def sign(self, signer: Signer, kinds: Iterable[DocumentKind] = ()) -> tuple[DocumentKind, ...]:
+        """Sign documents as they are now; without `kinds`, all that may be signed, in order.
+
+        R4's generated part is made fresh first. Returns what was signed.
+        Raises Refused: the signer is not trusted, a document is closed or signed already, nothing
+        may be signed, or the audit is completed. Raises Invalid: a document is not finished.
+        """
+        self._must_be_trusted(signer)
+        self._must_be_unfinished()
+        wanted = set(kinds)
+        signed: list[DocumentKind] = []
+        held: Exception | None = None
+        for kind in TEMPLATES:
+            if wanted and kind not in wanted:
+                continue
+            standing = self._standings()[kind]
+            if not wanted and (standing.state in {*_CLOSED, DocumentState.SIGNED}):
+                continue
+            try:
+                self._sign_one(kind, standing, signer)
+            except Invalid as error:
+                if wanted:
+                    raise
+                held = held or error
+                break
+            signed.append(kind)
+        if not signed:
+            if held is not None:
+                raise held
+            message = "there is no document to sign"
+            raise Refused(message, code="nothing_to_sign", hint="dutchdoor audit status")
+        return tuple(signed)
+
+    def complete(self, signer: Signer, record: Record) -> AuditSummary:
+        """Sign the summary, record it, keep it: from then on the audit is closed.
+
+        The entry is durable before the summary is written, so that no summary exists unrecorded.
+        Raises Refused: a document is not signed, a severe finding is open, the signer is not
+        trusted, or the audit is completed. Raises Unavailable: it cannot be recorded; then the
+        audit stays as it was.
+        """
+        self._must_be_trusted(signer)
+        self._must_be_unfinished()
+        for kind, standing in self._standings().items():
+            if standing.state is not DocumentState.SIGNED:
+                message = f"{kind} ({SPECIFICATIONS[kind].title}) is not signed: {standing.because}"
+                raise Refused(message, code="document_open", hint=self.status().next)
+            check_ready(kind, self._folder, self._subject)
+        testing = read_testing(self._folder)
+        blocking = [finding.id for finding in testing.findings if finding.blocks]
+        if blocking:
+            message = f"severe findings are open: {', '.join(blocking)}"
+            hint = "accept each with a reason, or mitigate it and run the audit again"
+            raise Refused(message, code="finding_open", hint=hint)
+        now_ms = self._clock.now_ms()
+        draft = AuditSummary(
+            audit=self._subject.audit,
+            bundle=self._subject.bundle,
+            model=self._subject.model,
+            auditor=self._subject.auditor,
+            documents=self._folder.digests(),
+            evaluations=testing.evaluations,
+            findings=testing.findings,
+            probe=testing.probe,
+            access_depths=testing.access_depths,
+            started_ms=self._subject.started_ms,
+            completed_ms=now_ms,
+        )
+        envelope = sign_statement(SUMMARY_KIND, draft.to_body(), [signer])
+        summary = open_summary(envelope, self._keys)
+        body = {
+            "audit": summary.audit,
+            "bundle": summary.bundle,
+            "digest": summary.digest,
+            "envelope": base64.b64encode(envelope).decode(),
+        }
+        record(Entry(EntryKind.AUDIT_SIGNED, now_ms, body))
+        self._folder.write_summary(envelope)
+        return summary
+
+    def _sign_one(self, kind: DocumentKind, standing: Standing, signer: Signer) -> None:
+        if standing.state in _CLOSED:
+            message = f"{kind} is not open yet: it {standing.because}"
+            raise Refused(message, code="stage_closed", hint="sign what it stands on first")
+        if standing.state is DocumentState.SIGNED:
+            raise Refused(f"{kind} is signed already, unchanged", code="already_signed")
+        if kind is DocumentKind.R4:
+            self.report()
+        check_ready(kind, self._folder, self._subject)
+        digests = self._folder.digests()
+        needs = needs_of(kind, TEMPLATES)
+        body = {
+            "audit": self._subject.audit,
+            "bundle": self._subject.bundle,
+            "document": str(kind),
+            "digest": digests[kind],
+            "stands_on": [{"kind": str(need), "digest": digests[need]} for need in needs],
+            "signer": signer.name,
+            "time_ms": self._clock.now_ms(),
+        }
+        self._folder.add_signature(kind, sign_statement(DOCUMENT_STATEMENT, body, [signer]))
+
+    def _standings(self) -> dict[DocumentKind, Standing]:
+        signatures = self._folder.signatures(self._subject, self._keys)
+        return standings(self._folder.digests(), signatures)
+
+    def _document(self, kind: DocumentKind) -> DocumentStatus:
+        return next(row for row in self.status().documents if row.kind is kind)
+
+    def _must_be_open(self, kind: DocumentKind) -> None:
+        self._must_be_unfinished()
+        standing = self._standings()[kind]
+        if standing.state in _CLOSED:
+            message = f"{kind} ({SPECIFICATIONS[kind].title}) is not open: it {standing.because}"
+            raise Refused(message, code="stage_closed", hint=self.status().next)
+
+    def _must_be_unfinished(self) -> None:
+        if self._folder.summary() is not None:
+            message = f"{self._subject.audit} is completed and closed"
+            raise Refused(message, code="audit_completed", hint="start another audit")
+
+    def _must_be_trusted(self, signer: Signer) -> None:
+        if self._keys.get(key_id(signer.public_key)) != signer.public_key:
+            message = f"the key of {signer.name} is not among the trusted ones"
+            hint = "only the holder's and approvers' keys in trust.json may sign"
+            raise Refused(message, code="signer_unknown", hint=hint)
+
+    def _next(
+        self, rows: Sequence[DocumentStatus], findings: Sequence[Finding], *, completed: bool
+    ) -> str:
+        if completed:
+            return "the audit is completed: a release may be proposed"
+        row = next((row for row in rows if row.state is not DocumentState.SIGNED), None)
+        if row is None:
+            open_ones = [finding.id for finding in findings if finding.blocks]
+            if open_ones:
+                return f"settle the severe findings: {', '.join(open_ones)}"
+            return "complete the audit: sign its summary"
+        if row.state is DocumentState.MISSING:
+            return f"restore {row.file}"
+        try:
+            check_ready(row.kind, self._folder, self._subject)
+        except Invalid as error:
+            return _TO_DO.get(row.kind, f"finish {row.file}: {error.message}")
+        return f"read {row.file} and sign it"
+
+
+_TO_DO = {
+    DocumentKind.C1: "collect the artifacts: dutchdoor audit collect",
+    DocumentKind.T2: "run the evaluations: dutchdoor audit run",
+    DocumentKind.R4: "fill and read the summary report: dutchdoor audit report",
+}
+
+
+def list_audits(audits: Path) -> tuple[str, ...]:
+    """The names of the audits in a workspace, oldest first by their start."""
+    found = []
+    for path in audits.glob("*/audit.yaml"):
+        subject = AuditFolder(path.parent).subject()
+        found.append((subject.started_ms, subject.audit))
+    return tuple(name for _, name in sorted(found))
