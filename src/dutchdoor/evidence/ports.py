@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Signer"]
+from dutchdoor.evidence.model import Entry
+
+__all__ = ["Gate", "Signer"]
 
 
 class Signer(Protocol):
@@ -21,4 +23,25 @@ class Signer(Protocol):
 
     def sign(self, data: bytes) -> bytes:
         """The 64-byte Ed25519 signature of `data`."""
+        ...
+
+
+class Gate(Protocol):
+    """Says, under the log's lock, whether an entry may stand at the log's next place.
+
+    `register.DecisionRegister` is one: it lets no inference begin after a revocation, however
+    many processes append. Another process's entries are followed before `admit` is asked.
+    """
+
+    @property
+    def position(self) -> int:
+        """How many entries were followed so far."""
+        ...
+
+    def follow(self, index: int, data: bytes) -> None:
+        """Take note of a durable entry; each one comes, in order, those known already again."""
+        ...
+
+    def admit(self, entry: Entry) -> None:
+        """Raises Refused where `entry` may not follow what was followed so far."""
         ...

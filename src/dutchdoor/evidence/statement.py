@@ -124,8 +124,11 @@ def _open_envelope(envelope: bytes) -> tuple[bytes, dict[str, bytes]]:
         signatures = {
             str(row["keyid"]): base64.b64decode(row["sig"], validate=True) for row in rows
         }
-    except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+    except (KeyError, TypeError, AttributeError, binascii.Error, ValueError) as error:
         raise Invalid("not a signed envelope", code="bad_statement") from error
     if len(signatures) != len(rows) or len(rows) > SIGNATURES_MAX:
         raise Invalid("repeated or too many signatures", code="bad_statement")
+    # One statement has one sequence of bytes: no other order, base64, or field beside.
+    if _envelope(payload, signatures) != envelope:
+        raise Invalid("an envelope in another form than ours", code="bad_statement")
     return payload, signatures

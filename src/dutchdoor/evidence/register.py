@@ -1,0 +1,236 @@
+"""Which decision is in force, by the log's order alone.
+
+The rules, for each bundle:
+1. A decision comes into force where its entry stands, if its envelope verifies. It replaces the one
+   before. An entry whose envelope does not verify, or does not say what the entry says, changes
+   nothing and is remembered in `rejected`.
+2. A revocation of the decision in force leaves none in force: there is no falling back.
+3. A decision's id counts once: revoked or replaced, the same envelope put into the log again would
+   otherwise undo what came after it.
+4. In time, a decision is in force from not_before_ms on and before not_after_ms.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dutchdoor.clock import to_iso
+from dutchdoor.errors import Invalid, NotInForce, Refused
+from dutchdoor.evidence.decision import Decision, Trust, open_decision, open_revocation
+from dutchdoor.evidence.model import Entry, EntryKind
+from dutchdoor.evidence.reader import LogReader
+
+__all__ = ["DecisionRegister", "InForce", "Rejected", "Step"]
+
+# Canonical entries end with `"kind":"...","time_ms":...,"v":1}`, in less than so many bytes.
+_TAIL_BYTES = 80
+_DECISIVE = b'"kind":"decision_'
+# What may only stand under a decision in force, named in the body together with its bundle.
+_STANDS_UNDER = frozenset(
+    {EntryKind.INFERENCE_BEGUN, EntryKind.KEY_RELEASED, EntryKind.RUNTIME_STARTED}
+)
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A decision in force, and the index of the entry that brought it into force."""
+
+    decision: Decision
+    index: int
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An entry that claims to decide something and does not, and why not."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one entry changed for one bundle: `decision` came into force, or none is since."""
+
+    index: int
+    decision: Decision | None
+    reason: str
+
+
+class DecisionRegister:
+    """Follows the log and says which decision is in force. Safe to share between threads.
+
+    It is also a `ports.Gate`: given to a `Log`, nothing that needs a decision can be recorded
+    after that decision was revoked, whichever process revoked it.
+    """
+
+    def __init__(self, reader: LogReader | None, trust: Trust) -> None:
+        """reader: what `refresh` reads; None where a `Log` feeds this register as its gate."""
+        self.rejected: list[Rejected] = []
+        self._reader = reader
+        self._trust = trust
+        self._lock = threading.RLock()
+        self._position = 0
+        self._steps: dict[str, list[Step]] = {}
+        self._known: set[str] = set()
+        self._revoked: set[str] = set()
+
+    @property
+    def position(self) -> int:
+        """How many entries were followed so far."""
+        return self._position
+
+    def refresh(self) -> bool:
+        """Follow what was appended since; gives whether there was anything.
+
+        Raises Tampered, Unavailable: as `LogReader.refresh`.
+        """
+        assert self._reader is not None, "a register without a reader is fed by a log"
+        self._reader.refresh()
+        with self._lock:
+            start = self._position
+            if start >= self._reader.size():
+                return False
+            for index, data in self._reader.entries(start):
+                self.follow(index, data)
+            return True
+
+    def follow(self, index: int, data: bytes) -> None:
+        """Take note of entry `index`; entries known already change nothing."""
+        with self._lock:
+            if index < self._position:
+                return
+            assert index == self._position, "entries are followed in the log's order"
+            # Nearly all entries are about inferences: they are told apart without parsing.
+            if _DECISIVE in data[-_TAIL_BYTES:]:
+                self._decide(index, Entry.decode(data))
+            self._position = index + 1
+
+    def in_force(self, bundle: str, now_ms: int) -> InForce:
+        """The decision in force for `bundle` at `now_ms`, by all that was followed.
+
+        Raises NotInForce: none, with code `none_signed`, `revoked`, `not_yet` or `expired`.
+        """
+        with self._lock:
+            steps = self._steps.get(bundle, [])
+            return _judge(bundle, steps[-1] if steps else None, now_ms)
+
+    def at(self, bundle: str, index: int, now_ms: int | None = None) -> InForce:
+        """The decision in force for an entry at `index`: by the entries before it.
+
+        now_ms: that entry's time; None leaves the decision's dates aside.
+        Raises NotInForce: as `in_force`.
+        """
+        with self._lock:
+            steps = [step for step in self._steps.get(bundle, []) if step.index < index]
+            return _judge(bundle, steps[-1] if steps else None, now_ms)
+
+    def history(self, bundle: str) -> Sequence[Step]:
+        """All that was ever decided about `bundle`, in the log's order."""
+        with self._lock:
+            return tuple(self._steps.get(bundle, ()))
+
+    def bundles(self) -> Sequence[str]:
+        """The bundles that were ever decided about, in the log's order."""
+        with self._lock:
+            return tuple(self._steps)
+
+    def admit(self, entry: Entry) -> None:
+        """Check that `entry` may be the log's next.
+
+        Raises NotInForce: it needs a decision in force, and there is none, or another.
+        Raises Refused: it claims to decide and would be rejected.
+        """
+        with self._lock:
+            if entry.kind in _STANDS_UNDER:
+                bundle, named = entry.body.get("bundle"), entry.body.get("decision")
+                found = self.in_force(str(bundle), entry.time_ms)
+                if found.decision.id != named:
+                    hint = "ask again: the decision changed in the meantime"
+                    message = f"{named} is not the decision in force, {found.decision.id} is"
+                    raise NotInForce(message, code="decision_replaced", hint=hint)
+            elif entry.kind is EntryKind.DECISION_SIGNED:
+                try:
+                    self._check_decision(entry.body)
+                except Invalid as error:
+                    raise _rejected(error) from error
+            elif entry.kind is EntryKind.DECISION_REVOKED:
+                try:
+                    self._check_revocation(entry.body)
+                except Invalid as error:
+                    raise _rejected(error) from error
+
+    def _decide(self, index: int, entry: Entry) -> None:
+        try:
+            if entry.kind is EntryKind.DECISION_SIGNED:
+                decision = self._check_decision(entry.body)
+                self._known.add(decision.id)
+                self._steps.setdefault(decision.bundle, []).append(Step(index, decision, ""))
+            else:
+                revoked, reason = self._check_revocation(entry.body)
+                self._revoked.add(revoked)
+                for steps in self._steps.values():
+                    last = steps[-1].decision
+                    if last is not None and last.id == revoked:
+                        steps.append(Step(index, None, reason))
+        except Invalid as error:
+            self.rejected.append(Rejected(index, error.message))
+
+    def _check_decision(self, body: dict[str, Any]) -> Decision:
+        decision = open_decision(_envelope(body), self._trust)
+        said = {"decision": decision.id, "bundle": decision.bundle, "level": str(decision.level)}
+        _check_said(body, said)
+        if decision.id in self._revoked:
+            raise Invalid("the decision was revoked for good", code="decision_revoked")
+        if decision.id in self._known:
+            raise Invalid("the decision stands in the log already", code="decision_known")
+        return decision
+
+    def _check_revocation(self, body: dict[str, Any]) -> tuple[str, str]:
+        found = open_revocation(_envelope(body), self._trust)
+        said = {"decision": found.decision, "bundle": found.bundle, "reason": found.reason}
+        _check_said(body, said)
+        return found.decision, found.reason
+
+
+def _judge(bundle: str, step: Step | None, now_ms: int | None) -> InForce:
+    if step is None:
+        message = f"no release decision on {bundle} was ever signed"
+        hint = "propose one: dutchdoor release propose"
+        raise NotInForce(message, code="none_signed", hint=hint)
+    decision = step.decision
+    if decision is None:
+        message = f"the decision on {bundle} was revoked: {step.reason}"
+        hint = "a new decision is needed: dutchdoor release propose"
+        raise NotInForce(message, code="revoked", hint=hint)
+    if now_ms is not None and now_ms < decision.not_before_ms:
+        begin = to_iso(decision.not_before_ms)
+        message = f"{decision.id} is not in force before {begin}"
+        raise NotInForce(message, code="not_yet", hint=f"come back after {begin}")
+    if now_ms is not None and now_ms >= decision.not_after_ms:
+        message = f"{decision.id} ended at {to_iso(decision.not_after_ms)}"
+        hint = "a new decision is needed: dutchdoor release propose"
+        raise NotInForce(message, code="expired", hint=hint)
+    return InForce(decision, step.index)
+
+
+def _envelope(body: dict[str, Any]) -> bytes:
+    try:
+        return base64.b64decode(body["envelope"], validate=True)
+    except (KeyError, TypeError, binascii.Error, ValueError) as error:
+        raise Invalid("the entry holds no envelope", code="bad_statement") from error
+
+
+def _check_said(body: dict[str, Any], said: dict[str, str]) -> None:
+    if body.keys() != {*said, "envelope"} or any(body[name] != said[name] for name in said):
+        message = "the entry says something else than its envelope"
+        raise Invalid(message, code="bad_decision")
+
+
+def _rejected(error: Invalid) -> Refused:
+    message = f"this would decide nothing: {error.message}"
+    return Refused(message, code="decision_rejected", hint=error.hint)

@@ -1,0 +1,258 @@
+"""The growing tree in memory, and what can be read and proven of it at one size."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from dutchdoor import canonical
+from dutchdoor.errors import Invalid, NotFound, Tampered
+from dutchdoor.evidence import merkle
+from dutchdoor.evidence.checkpoint import Checkpoint
+from dutchdoor.evidence.merkle import Frontier, fold, leaf_hash
+from dutchdoor.evidence.model import Opening
+from dutchdoor.evidence.tiles import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    bundle_path,
+    decode_bundle,
+    decode_tile,
+    encode_bundle,
+    tile_path,
+)
+
+__all__ = ["FullTile", "Growth", "Tree", "View", "load_blocks", "read_tile"]
+
+RECEIPT_VERSION = 1
+
+
+class FullTile(NamedTuple):
+    """A tile that has just become full. number: its index. root: the hash of all below it."""
+
+    level: int
+    number: int
+    hashes: list[bytes]
+    root: bytes
+
+
+class Tree:
+    """A tree that grows at the right; its rows are the tiles that are not full yet.
+
+    Row L holds fewer than 256 hashes, each the root of 256**L entries.
+    """
+
+    __slots__ = ("frontier", "rows")
+
+    def __init__(self) -> None:
+        self.frontier = Frontier()
+        self.rows: list[list[bytes]] = [[], []]
+
+    @property
+    def size(self) -> int:
+        return self.frontier.size
+
+    def add(self, node: bytes, level: int = 0) -> list[FullTile]:
+        """Add the root of 256**level entries; gives the tiles that become full by it."""
+        self.frontier.push(node, TILE_HEIGHT * level)
+        full: list[FullTile] = []
+        while True:
+            if level == len(self.rows):
+                self.rows.append([])
+            row = self.rows[level]
+            row.append(node)
+            if len(row) < TILE_WIDTH:
+                return full
+            number = (self.size >> TILE_HEIGHT * (level + 1)) - 1
+            node = fold(row)
+            full.append(FullTile(level, number, row, node))
+            self.rows[level] = []
+            level += 1
+
+    def copy(self) -> Tree:
+        """A tree of its own, equal to this one."""
+        other = Tree()
+        other.frontier = self.frontier.copy()
+        other.rows = [row.copy() for row in self.rows]
+        return other
+
+
+class Growth(NamedTuple):
+    """A tree after some more entries, beside the tree before, which is left as it was.
+
+    tail: the entries after the last full bundle. full: the tiles that became full. bundles: the
+    entries of the bundles that became full, in the order of their tiles.
+    """
+
+    tree: Tree
+    tail: list[bytes]
+    full: list[FullTile]
+    bundles: list[list[bytes]]
+
+    @classmethod
+    def of(cls, tree: Tree, tail: Sequence[bytes], entries: Sequence[bytes]) -> Growth:
+        """What `tree`, whose last entries are `tail`, becomes with `entries`."""
+        grown = tree.copy()
+        full: list[FullTile] = []
+        for entry in entries:
+            full += grown.add(leaf_hash(entry))
+        rest = [*tail, *entries]
+        end = len(rest) - grown.size % TILE_WIDTH
+        bundles = [rest[start : start + TILE_WIDTH] for start in range(0, end, TILE_WIDTH)]
+        return cls(grown, rest[end:], full, bundles)
+
+    def blocks(self) -> list[bytes]:
+        """The roots of the bundles that became full."""
+        return [tile.root for tile in self.full if tile.level == 0]
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """The path and the bytes of each file that the growth makes complete."""
+        for tile in self.full:
+            yield tile_path(tile.level, tile.number), b"".join(tile.hashes)
+        numbers = [tile.number for tile in self.full if tile.level == 0]
+        for number, bundle in zip(numbers, self.bundles, strict=True):
+            yield bundle_path(number), encode_bundle(bundle)
+
+
+@dataclass(frozen=True)
+class View:
+    """The log at one signed checkpoint: reads and proves, never changes.
+
+    note: the checkpoint as it was signed. rows: hashes of the tiles that are not full. blocks: the
+    root of each full bundle of 256 entries, of which only the first size // 256 are used. tail:
+    the entries after the last full bundle. All of these lead to the checkpoint's root: who makes a
+    view has checked it.
+    """
+
+    folder: Path
+    checkpoint: Checkpoint
+    note: bytes
+    rows: Sequence[Sequence[bytes]]
+    blocks: Sequence[bytes]
+    tail: Sequence[bytes]
+
+    @property
+    def size(self) -> int:
+        return self.checkpoint.size
+
+    def hash_of(self, height: int, index: int) -> bytes:
+        """The root of one complete subtree of this view. Raises Tampered: its tile is damaged."""
+        level, rest = divmod(height, TILE_HEIGHT)
+        tile, start = divmod(index << rest, TILE_WIDTH)
+        if level == 1:
+            row: Sequence[bytes] = self.blocks[tile * TILE_WIDTH : (tile + 1) * TILE_WIDTH]
+        elif tile == self.size >> TILE_HEIGHT * (level + 1):
+            row = self.rows[level]
+        else:
+            row = read_tile(self.folder, level, tile)
+        return fold(row[start : start + (1 << rest)])
+
+    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """The entries start..stop with their indexes, each bundle checked against the tree.
+
+        Raises Invalid: beyond this view. Raises Tampered: a bundle is not what was signed.
+        """
+        end = self.size if stop is None else stop
+        if not 0 <= start <= end <= self.size:
+            message = f"no entries {start} to {end} in a log of {self.size}"
+            raise Invalid(message, code="out_of_range")
+        bundled = self.size // TILE_WIDTH * TILE_WIDTH
+        for number in range(start // TILE_WIDTH, -(-min(end, bundled) // TILE_WIDTH)):
+            first = number * TILE_WIDTH
+            bundle = self._bundle(number)
+            for index in range(max(start, first), min(end, first + TILE_WIDTH)):
+                yield index, bundle[index - first]
+        for index in range(max(start, bundled), end):
+            yield index, self.tail[index - bundled]
+
+    def entry(self, index: int) -> bytes:
+        """The bytes of one entry. Raises NotFound: there is none."""
+        if not 0 <= index < self.size:
+            raise NotFound(f"the log has no entry {index}", code="no_entry")
+        return next(self.entries(index, index + 1))[1]
+
+    def inclusion(self, index: int) -> list[bytes]:
+        """The proof that entry `index` is under this view's checkpoint."""
+        return merkle.inclusion_proof(index, self.size, self.hash_of)
+
+    def consistency(self, size1: int, size2: int | None = None) -> list[bytes]:
+        """The proof that the log of `size2` (this view's) continues that of `size1`."""
+        end = self.size if size2 is None else size2
+        if end > self.size:
+            raise Invalid(f"the log has {self.size} entries, not {end}", code="out_of_range")
+        return merkle.consistency_proof(size1, end, self.hash_of)
+
+    def root_at(self, size: int) -> bytes:
+        """The root that the log had at `size`."""
+        if not 0 <= size <= self.size:
+            raise Invalid(f"the log has {self.size} entries, not {size}", code="out_of_range")
+        return merkle.root(size, self.hash_of)
+
+    def receipt(self, index: int, openings: Mapping[str, Opening] | None = None) -> bytes:
+        """All that a stranger needs to check entry `index`, as canonical JSON.
+
+        openings: what opens the entry's commitments, by the name of the body's field; whoever
+        holds the receipt can then read and prove the content.
+        Raises NotFound: there is no such entry.
+        """
+        entry = self.entry(index)
+        return canonical.encode(
+            {
+                "v": RECEIPT_VERSION,
+                "entry": _text(entry),
+                "index": index,
+                "size": self.size,
+                "proof": [_text(node) for node in self.inclusion(index)],
+                "checkpoint": self.note.decode(),
+                "openings": {
+                    name: {"salt": _text(opening.salt), "content": _text(opening.content)}
+                    for name, opening in (openings or {}).items()
+                },
+            }
+        )
+
+    def _bundle(self, number: int) -> list[bytes]:
+        path = bundle_path(number)
+        try:
+            entries = decode_bundle((self.folder / path).read_bytes(), TILE_WIDTH)
+        except (OSError, Invalid) as error:
+            raise _damaged(path) from error
+        if fold([leaf_hash(entry) for entry in entries]) != self.blocks[number]:
+            raise _damaged(path)
+        return entries
+
+
+def read_tile(folder: Path, level: int, index: int) -> list[bytes]:
+    """The hashes of a full tile. Raises Tampered: it is missing or has another length."""
+    path = tile_path(level, index)
+    try:
+        return decode_tile((folder / path).read_bytes(), TILE_WIDTH)
+    except (OSError, Invalid) as error:
+        raise _damaged(path) from error
+
+
+def load_blocks(folder: Path, start: int, stop: int) -> Iterator[bytes]:
+    """The roots of the full bundles start..stop, read from the tiles; unverified.
+
+    Raises Tampered: a tile is missing or has another length.
+    """
+    while start < stop:
+        tile, offset = divmod(start, TILE_WIDTH)
+        if offset == 0 and start + TILE_WIDTH <= stop:
+            yield from read_tile(folder, 1, tile)
+            start += TILE_WIDTH
+        else:
+            yield fold(read_tile(folder, 0, start))
+            start += 1
+
+
+def _damaged(path: str) -> Tampered:
+    hint = "run the verifier over the evidence folder: it says which byte"
+    message = f"{path} is missing or was changed"
+    return Tampered(message, code="log_damaged", hint=hint, where=path)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
