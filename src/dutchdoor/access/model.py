@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, NoReturn
 
 from dutchdoor.evidence.decision import Depth
 from dutchdoor.ids import BundleDigest, DecisionId, GrantId, KeyId, PersonId
 
 __all__ = [
+    "AccessLimits",
     "AccessRequest",
     "Allowed",
     "Amounts",
@@ -16,11 +18,30 @@ __all__ = [
     "Caller",
     "ContentMode",
     "Grant",
+    "KeyRecord",
     "MonitorMode",
     "Person",
     "Refusal",
     "Reservation",
 ]
+
+
+@dataclass(frozen=True)
+class AccessLimits:
+    """The longest texts and the largest figures this room takes in."""
+
+    name_characters_max: int = 200
+    purpose_characters_max: int = 2000
+    concurrency_max: int = 1000
+    amount_max: int = 2**53 - 1
+
+
+class _Judgment:
+    """A decision that must be looked at by its type."""
+
+    def __bool__(self) -> NoReturn:
+        # `if access.decide(request):` would let every refusal through.
+        raise AssertionError("a judgment has no truth value: ask whether it is Allowed or a Refusal")
 
 
 class ContentMode(StrEnum):
@@ -57,6 +78,17 @@ class Caller:
 
     person: Person
     key: KeyId
+
+
+@dataclass(frozen=True)
+class KeyRecord:
+    """What is kept of an API key: never the key. not_after_ms: None where it does not expire."""
+
+    id: KeyId
+    person: PersonId
+    issued_ms: int
+    not_after_ms: int | None = None
+    revoked_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,15 +148,16 @@ class AccessRequest:
 
 
 @dataclass(frozen=True)
-class Allowed:
-    """Yes, under this grant, by this rule."""
+class Allowed(_Judgment):
+    """Yes, under this grant, by this rule. reason: the rule's sentence, for people."""
 
     grant: Grant
     rule: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Refusal(_Judgment):
     """No, and why: `code` for programs, `message` for people, `rule` the rule that decided.
 
     missing: what would have to be there (a depth, a grant, a budget), for the error's body.
@@ -137,13 +170,25 @@ class Refusal:
     missing: tuple[str, ...] = ()
     grant: Grant | None = None
 
+    def to_body(self) -> dict[str, Any]:
+        """Canonical values, for an entry and for an error's body."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "rule": self.rule,
+            "hint": self.hint,
+            "missing": list(self.missing),
+            "grant": "" if self.grant is None else self.grant.id,
+        }
+
 
 @dataclass(frozen=True)
 class Reservation:
     """Budget set aside before an inference; settled once with what was really used.
 
     id: the inference's id. vectors_released, vectors_max, hidden_size: the pooled state of the
-    bundle after this reservation, for "x of h vectors released".
+    bundle after this reservation, for "x of h vectors released". details: what the grant has left
+    of each amount.
     """
 
     id: str

@@ -1,0 +1,263 @@
+"""The door: who is this, may they, and out of which budget. Whatever cannot be known is a no."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from dutchdoor.access.cedar import Policies, PolicyBook
+from dutchdoor.access.directory import Directory
+from dutchdoor.access.keys import ApiKey, HashKey
+from dutchdoor.access.model import (
+    AccessLimits,
+    AccessRequest,
+    Allowed,
+    Amounts,
+    Caller,
+    Grant,
+    Person,
+    Refusal,
+    Reservation,
+)
+from dutchdoor.access.register import Register
+from dutchdoor.access.rules import (
+    furthest,
+    grant_refusal,
+    key_refusal,
+    person_refusal,
+    standing_refusal,
+)
+from dutchdoor.access.store import AccessStore
+from dutchdoor.clock import Clock
+from dutchdoor.errors import Invalid, Refused
+from dutchdoor.ids import BundleDigest, GrantId, KeyId
+
+__all__ = ["Access"]
+
+DIRECTORY_AGE_MS_MAX = 50
+POLICIES_AGE_MS_MAX = 1_000
+
+
+class Access(Register):
+    """Authenticates, decides, reserves and settles; and, as a `Register`, changes who may call.
+
+    People, keys and grants are looked up in memory. The copy is at most `directory_age_ms_max` old
+    when it answers, so that what the command line revokes is revoked here within a second.
+    """
+
+    def __init__(
+        self,
+        store: AccessStore,
+        clock: Clock,
+        *,
+        hash_key: HashKey,
+        policies: PolicyBook,
+        limits: AccessLimits | None = None,
+        directory_age_ms_max: int = DIRECTORY_AGE_MS_MAX,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """ticks: seconds that only go forward, for the age of the copies."""
+        super().__init__(store, clock, hash_key=hash_key, limits=limits)
+        self._policies = policies
+        self._ticks = ticks
+        self._age_s_max = directory_age_ms_max / 1000
+        self._lock = threading.Lock()
+        self._directory: Directory | None = None
+        self._read_at_s = 0.0
+        self._policies_at_s = ticks()
+
+    @property
+    def policies(self) -> PolicyBook:
+        """The rules: which are in force, and what is wrong with newer ones."""
+        return self._policies
+
+    def authenticate(self, api_key: str) -> Caller:
+        """The person who holds `api_key` (unverified text).
+
+        Raises Refused: `invalid_api_key`, `key_revoked`, `key_expired` or `person_inactive`; no
+        error holds the key. Unavailable: who may call cannot be read.
+        """
+        key = ApiKey.parse(api_key)
+        directory = self._fresh()
+        record = directory.key_of(key.keyed_hash(self._hash_key))
+        refusal = key_refusal(record, self._clock.now_ms())
+        person = None if record is None else directory.people.get(record.person)
+        refusal = refusal or person_refusal(person)
+        if refusal is not None:
+            raise Refused(refusal.message, code=refusal.code, hint=refusal.hint)
+        assert record is not None
+        assert person is not None
+        return Caller(person, record.id)
+
+    def decide(self, request: AccessRequest) -> Allowed | Refusal:
+        """Whether `request` may go ahead, under which grant, by which rule.
+
+        1. The person is active and their key still opens.
+        2. The decision in force opens something to them (`stage_excludes_audience`).
+        3. They hold a grant for the bundle (`no_grant`), not revoked, within its dates, covering
+           the depths; as does the decision (`depth_not_granted`).
+        4. The Cedar rules permit it and none forbids it (`policy_denied`).
+        Of several grants the newest that fits counts. The caller must still reserve.
+        Raises Unavailable: who may call cannot be read.
+        """
+        directory = self._fresh()
+        now_ms = self._clock.now_ms()
+        refusal = _standing(directory, request.caller, now_ms)
+        if refusal is not None:
+            return refusal
+        person = directory.people[request.caller.person.id]
+        if not request.audience_depths:
+            return _excluded(request, person)
+        grants = directory.grants_of.get((person.id, request.bundle), ())
+        refusals = []
+        for grant in grants:
+            judgment = grant_refusal(grant, request, now_ms) or self._ruling(request, person, grant)
+            if isinstance(judgment, Allowed):
+                return judgment
+            refusals.append(judgment)
+        if not refusals:
+            return Refusal(
+                code="no_grant",
+                message="you have no grant for this model",
+                rule="access.no_grant",
+                hint="apply to the holder of this server for access to it",
+                missing=("grant",),
+            )
+        return furthest(refusals)
+
+    def revoked(self, grant: GrantId, key: KeyId) -> Refusal | None:
+        """Why an inference that was allowed must be cut now; None where it may go on.
+
+        grant, key: under which it began. Costs a look-up in memory, so ask it for every token.
+        Raises Unavailable: it cannot be known; cut it.
+        """
+        directory = self._fresh()
+        now_ms = self._clock.now_ms()
+        found = directory.grants.get(grant)
+        if found is None:
+            return Refusal("no_grant", f"there is no grant {grant}", "access.no_grant")
+        return (
+            standing_refusal(found, now_ms)
+            or person_refusal(directory.people.get(found.person))
+            or key_refusal(directory.keys.get(key), now_ms)
+        )
+
+    def reserve(
+        self,
+        identifier: str,
+        grant: Grant,
+        amounts: Amounts,
+        *,
+        vectors_max: int,
+        hidden_size: int,
+    ) -> Reservation | Refusal:
+        """Set `amounts` aside for the inference `identifier`, all or nothing, on disk.
+
+        vectors_max, hidden_size: of the decision in force. A refusal's code is `budget_requests`,
+        `budget_tokens`, `budget_vectors` (the grant's), `vectors_exhausted` (the bundle's, pooled
+        over all people), `too_many_at_once`, or that of a grant that ended in between.
+        Raises Invalid: a negative amount, or an id that is reserved already. Unavailable: it
+        cannot be written, nothing is set aside.
+        """
+        self._check_amounts(amounts)
+        return self._store.reserve(
+            identifier,
+            grant.id,
+            amounts,
+            vectors_max=max(vectors_max, 0),
+            hidden_size=hidden_size,
+            now_ms=self._clock.now_ms(),
+        )
+
+    def settle(self, reservation: Reservation, used: Amounts) -> bool:
+        """Charge what was really used and give the rest back; False where it is settled already.
+
+        A vector that was set aside and not sent goes back; one that was sent never does.
+        Raises Invalid: a negative amount. Unavailable: it cannot be written, all stays set aside.
+        """
+        self._check_amounts(used)
+        return self._store.settle(reservation.id, lambda _: used)
+
+    def recover(self, identifiers: Iterable[str]) -> int:
+        """Settle the reservations of dead inferences at their full amount; how many there were.
+
+        Nobody knows what a dead inference released, so all of it counts.
+        """
+        return sum(self._store.settle(name, lambda held: held) for name in identifiers)
+
+    def open_reservations(self) -> tuple[Reservation, ...]:
+        """All that is set aside and not settled, oldest first."""
+        return self._store.open_reservations()
+
+    def used(self, grant: GrantId) -> Amounts:
+        """What the grant has spent or set aside. Raises NotFound: no such grant."""
+        return self._store.used(grant)
+
+    def released(self, bundle: BundleDigest) -> int:
+        """The independent vectors of `bundle` released or set aside, over all people."""
+        return self._store.released(bundle)
+
+    def _ruling(self, request: AccessRequest, person: Person, grant: Grant) -> Allowed | Refusal:
+        ruling = self._rules_in_force().rule_on(request, person, grant)
+        if ruling.permits:
+            return Allowed(grant, ruling.rule, ruling.reason)
+        return Refusal(
+            code="policy_denied",
+            message=ruling.reason,
+            rule=ruling.rule,
+            hint=f"the rule '{ruling.rule}' decided; ask the holder of this server about it",
+            grant=grant,
+        )
+
+    def _rules_in_force(self) -> Policies:
+        now_s = self._ticks()
+        if now_s - self._policies_at_s >= POLICIES_AGE_MS_MAX / 1000:
+            self._policies_at_s = now_s
+            self._policies.reload_if_changed()
+        return self._policies.current
+
+    def _fresh(self) -> Directory:
+        """People, keys and grants as they were at most `directory_age_ms_max` ago."""
+        known, now_s = self._directory, self._ticks()
+        if known is not None and now_s - self._read_at_s < self._age_s_max:
+            return known
+        with self._lock:
+            known, now_s = self._directory, self._ticks()
+            if known is None or now_s - self._read_at_s >= self._age_s_max:
+                # The age counts from before the question: an answer can only be younger.
+                if known is None or self._store.epoch() != known.epoch:
+                    known = self._store.directory()
+                    self._directory = known
+                self._read_at_s = now_s
+            return known
+
+    def _changed(self) -> None:
+        self._read_at_s = float("-inf")
+
+    def _check_amounts(self, amounts: Amounts) -> None:
+        counts = (amounts.requests, amounts.tokens, amounts.vectors)
+        if min(counts) < 0 or max(counts) > self._limits.amount_max:
+            raise Invalid("an amount is negative or too large", code="bad_amounts")
+
+
+def _standing(directory: Directory, caller: Caller, now_ms: int) -> Refusal | None:
+    """Why the caller may do nothing by now, whatever was true when they were authenticated."""
+    key = directory.keys.get(caller.key)
+    if key is not None and key.person != caller.person.id:
+        key = None
+    refusal = person_refusal(directory.people.get(caller.person.id))
+    return refusal or key_refusal(key, now_ms)
+
+
+def _excluded(request: AccessRequest, person: Person) -> Refusal:
+    return Refusal(
+        code="stage_excludes_audience",
+        message=(
+            f"the release decision in force, at stage '{request.stage}' of level "
+            f"'{request.level}', does not include you (audience '{person.audience}')"
+        ),
+        rule="decision.audiences",
+        hint="wait for a later stage, or apply to be admitted to an audience it includes",
+        missing=(f"audience {person.audience}",),
+    )
