@@ -18,14 +18,13 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from dutchdoor.custody.fields import BAD_FIELD, base64_text, bytes_of
 from dutchdoor.custody.hpke import SEED_BYTES, PrivateKey
 from dutchdoor.custody.model import (
     XWING_PUBLIC_BYTES,
     CustodianPublic,
     CustodyLimits,
     check_name,
-    from_base64,
-    to_base64,
 )
 from dutchdoor.errors import Invalid, NotFound, Refused
 from dutchdoor.evidence.statement import key_id
@@ -81,7 +80,7 @@ class PublicKey:
 
     def line(self) -> str:
         """`dutchdoor-public-1 KIND NAME BASE64`, without a newline."""
-        return f"{LINE_FORMAT} {self.kind} {self.name} {to_base64(self.data)}"
+        return f"{LINE_FORMAT} {self.kind} {self.name} {base64_text(self.data)}"
 
 
 class FileSigner:
@@ -230,8 +229,8 @@ def parse_public_line(text: str) -> PublicKey:
     """
     try:
         form, kind_text, name, encoded = text.strip().split(" ")
-        kind, data = KeyKind(kind_text), from_base64(encoded)
-    except (ValueError, TypeError) as error:
+        kind, data = KeyKind(kind_text), bytes_of(encoded)
+    except (ValueError, *BAD_FIELD) as error:
         raise _bad_line() from error
     if form != LINE_FORMAT or not data or len(data) != _PUBLIC_LENGTH[kind]:
         raise _bad_line()
@@ -249,8 +248,8 @@ def _write_new(path: Path, kind: KeyKind, name: str, public: bytes, secret: byte
         FILE_FORMAT,
         f"kind: {kind}",
         f"name: {name}",
-        f"public: {to_base64(public)}",
-        f"secret: {to_base64(secret)}",
+        f"public: {base64_text(public)}",
+        f"secret: {base64_text(secret)}",
     )
     draft = folder / f".{path.name}.{secrets.token_hex(8)}"
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -307,8 +306,8 @@ def _parse(path: Path, data: bytes, kind: KeyKind) -> tuple[str, bytes, bytes]:
         fields = [line.split(": ", 1) for line in lines]
         well_formed = form == FILE_FORMAT and not end and [f[0] for f in fields] == _FIELDS
         found, name = KeyKind(fields[0][1]), check_name(fields[1][1])
-        public, secret = from_base64(fields[2][1]), from_base64(fields[3][1])
-    except (ValueError, TypeError, IndexError):
+        public, secret = bytes_of(fields[2][1]), bytes_of(fields[3][1])
+    except (ValueError, IndexError, *BAD_FIELD):
         # The cause is cut: its text could quote the secret line.
         raise _bad_file(path) from None
     if not well_formed:

@@ -6,17 +6,15 @@ Both are canonical JSON, so that each has one digest; both are read from unverif
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dutchdoor import canonical
+from dutchdoor.custody import fields
 from dutchdoor.custody.model import (
     XWING_PUBLIC_BYTES,
     CustodyLimits,
-    from_base64,
-    to_base64,
 )
 from dutchdoor.errors import Invalid
 from dutchdoor.ids import BundleDigest, DecisionId
@@ -25,8 +23,6 @@ __all__ = ["NONCE_BYTES", "OpenRequest", "ShareRelease"]
 
 NONCE_BYTES = 32
 _VERSION = 1
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
 
 _Message = TypeVar("_Message")
 
@@ -48,7 +44,7 @@ class OpenRequest:
         """The canonical bytes."""
         value = {"kind": "open_request", "v": _VERSION, "bundle": self.bundle}
         times = {"created_ms": self.created_ms, "expires_ms": self.expires_ms}
-        key = to_base64(self.public_key)
+        key = fields.base64_text(self.public_key)
         return canonical.encode({**value, "public_key": key, "nonce": self.nonce, **times})
 
     @property
@@ -83,7 +79,7 @@ class ShareRelease:
 
     def encode(self) -> bytes:
         """The canonical bytes."""
-        return canonical.encode({**self._bound(), "sealed": to_base64(self.sealed)})
+        return canonical.encode({**self._bound(), "sealed": fields.base64_text(self.sealed)})
 
     def info(self) -> bytes:
         """What the sealed share is bound to: every other field of the message."""
@@ -118,7 +114,7 @@ def _decode(
     try:
         named = (value["kind"], value["v"])
         message = read(value)
-    except (KeyError, TypeError, ValueError) as error:
+    except fields.BAD_FIELD as error:
         raise Invalid(f"not a {kind}", code=code) from error
     # What does not come out again was not understood: unknown fields are refused.
     encode: Callable[[], bytes] = message.encode  # type: ignore[attr-defined]
@@ -128,43 +124,25 @@ def _decode(
 
 
 def _request(value: dict[str, Any]) -> OpenRequest:
-    public_key = from_base64(value["public_key"])
+    public_key = fields.bytes_of(value["public_key"])
     if len(public_key) != XWING_PUBLIC_BYTES:
-        raise ValueError("not an X-Wing key")
+        raise Invalid("not an X-Wing key", code="bad_request")
     return OpenRequest(
-        bundle=BundleDigest(_matching(_DIGEST, value["bundle"])),
+        bundle=BundleDigest(fields.digest(value["bundle"])),
         public_key=public_key,
-        nonce=_matching(_HEXADECIMAL, value["nonce"]),
-        created_ms=_count(value["created_ms"]),
-        expires_ms=_count(value["expires_ms"]),
+        nonce=fields.hexadecimal(value["nonce"], 2 * NONCE_BYTES),
+        created_ms=fields.count(value["created_ms"]),
+        expires_ms=fields.count(value["expires_ms"]),
     )
 
 
 def _release(value: dict[str, Any]) -> ShareRelease:
     return ShareRelease(
-        bundle=BundleDigest(_matching(_DIGEST, value["bundle"])),
-        request=_matching(_DIGEST, value["request"]),
-        decision=DecisionId(_text(value["decision"])),
-        custodian=_text(value["custodian"]),
-        index=_count(value["index"]),
-        threshold=_count(value["threshold"]),
-        sealed=from_base64(value["sealed"]),
+        bundle=BundleDigest(fields.digest(value["bundle"])),
+        request=fields.digest(value["request"]),
+        decision=DecisionId(fields.text(value["decision"])),
+        custodian=fields.text(value["custodian"]),
+        index=fields.count(value["index"]),
+        threshold=fields.count(value["threshold"]),
+        sealed=fields.bytes_of(value["sealed"]),
     )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a string")
-    return value
-
-
-def _matching(pattern: re.Pattern[str], value: Any) -> str:
-    if pattern.fullmatch(_text(value)) is None:
-        raise ValueError("of another form")
-    return str(value)
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError("not a count")
-    return value

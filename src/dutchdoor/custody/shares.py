@@ -20,6 +20,7 @@ from shamir_mnemonic import MnemonicError, combine_mnemonics, generate_mnemonics
 from shamir_mnemonic.share import Share as SlipShare
 
 from dutchdoor import canonical
+from dutchdoor.custody import fields
 from dutchdoor.custody.hpke import seal_to
 from dutchdoor.custody.keyring import CustodianKey
 from dutchdoor.custody.model import (
@@ -27,8 +28,6 @@ from dutchdoor.custody.model import (
     ContentKey,
     CustodianPublic,
     CustodyLimits,
-    from_base64,
-    to_base64,
 )
 from dutchdoor.errors import Invalid, Refused, Tampered
 from dutchdoor.ids import BundleDigest
@@ -102,7 +101,7 @@ class WrappedShares:
                 "custodian": share.custodian,
                 "name": share.name,
                 "index": share.index,
-                "sealed": to_base64(share.sealed),
+                "sealed": fields.base64_text(share.sealed),
             }
             for share in self.shares
         ]
@@ -121,10 +120,10 @@ class WrappedShares:
         value = canonical.parse(data)
         try:
             wrapped = _from_value(value)
-        except (KeyError, TypeError, ValueError) as error:
+        except fields.BAD_FIELD as error:
             raise Invalid("not the shares of a bundle", code="bad_shares") from error
-        if wrapped.encode() != data:
-            raise Invalid("shares with unknown fields", code="bad_shares")
+        if value["v"] != _SHARES_VERSION or wrapped.encode() != data:
+            raise Invalid("shares of another form", code="bad_shares")
         check_quorum(wrapped.threshold, len(wrapped.shares))
         if len({share.custodian for share in wrapped.shares}) != len(wrapped.shares):
             raise Invalid("a custodian is named twice", code="duplicate_custodian")
@@ -290,30 +289,19 @@ def _wrong_shares() -> Tampered:
 
 
 def _from_value(value: Any) -> WrappedShares:
-    if value["v"] != _SHARES_VERSION:
-        raise ValueError("another version")
     rows = tuple(
         WrappedShare(
-            _text(row["custodian"]),
-            _text(row["name"]),
-            _count(row["index"]),
-            from_base64(row["sealed"]),
+            fields.text(row["custodian"]),
+            fields.text(row["name"]),
+            fields.count(row["index"]),
+            fields.bytes_of(row["sealed"]),
         )
         for row in value["shares"]
     )
-    commitment = _text(value["commitment"])
+    commitment = fields.hexadecimal(value["commitment"], 64)
     return WrappedShares(
-        BundleDigest(_text(value["bundle"])), commitment, _count(value["threshold"]), rows
+        BundleDigest(fields.digest(value["bundle"])),
+        commitment,
+        fields.count(value["threshold"]),
+        rows,
     )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a string")
-    return value
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError("not a count")
-    return value

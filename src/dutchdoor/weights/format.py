@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dutchdoor import canonical
+from dutchdoor.custody import fields
 from dutchdoor.custody.model import ContentKey
 from dutchdoor.errors import Invalid
 
@@ -260,7 +260,7 @@ def parse_head(data: bytes) -> tuple[Header, bytes]:
     try:
         named = (value["v"], value["suite"])
         header = _header(value)
-    except (KeyError, TypeError, ValueError) as error:
+    except fields.BAD_FIELD as error:
         raise Invalid("not the header of a sealed file", code="bad_header") from error
     if named != (_VERSION, SUITE):
         hint = "a bundle of another version is read by another version of dutchdoor"
@@ -290,28 +290,16 @@ def file_set_digest(key: ContentKey, content_id: str, indices: Sequence[Index]) 
 
 def _header(value: dict[str, Any]) -> Header:
     header = Header(
-        content_id=_digits(value["content_id"], 64),
-        file=_count(value["file"], 1 << 20),
-        salt=_digits(value["salt"], 2 * _SALT_BYTES),
-        nonce_prefix=_digits(value["nonce_prefix"], 2 * _PREFIX_BYTES),
-        size=_count(value["size"], SIZE_BYTES_MAX),
-        index_bytes=_count(value["index_bytes"], INDEX_BYTES_MAX),
+        content_id=fields.hexadecimal(value["content_id"], 64),
+        file=fields.count(value["file"], 1 << 20),
+        salt=fields.hexadecimal(value["salt"], 2 * _SALT_BYTES),
+        nonce_prefix=fields.hexadecimal(value["nonce_prefix"], 2 * _PREFIX_BYTES),
+        size=fields.count(value["size"], SIZE_BYTES_MAX),
+        index_bytes=fields.count(value["index_bytes"], INDEX_BYTES_MAX),
     )
     if header.index_bytes < ALIGNMENT_BYTES or header.index_bytes % ALIGNMENT_BYTES:
-        raise ValueError("the index is not aligned")
+        raise Invalid("the index is not aligned", code="bad_header")
     return header
-
-
-def _digits(value: Any, count: int) -> str:
-    if not isinstance(value, str) or re.fullmatch(f"[0-9a-f]{{{count}}}", value) is None:
-        raise ValueError("not hexadecimal digits")
-    return value
-
-
-def _count(value: Any, largest: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
-        raise ValueError("not a count")
-    return value
 
 
 def _aligned(size: int) -> int:

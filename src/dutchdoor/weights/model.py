@@ -7,12 +7,12 @@ custodians without touching the data or any decision.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dutchdoor import canonical
+from dutchdoor.custody import fields
 from dutchdoor.custody.opening import QuorumTerms
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.ports import Signer
@@ -41,9 +41,6 @@ MANIFEST_NAME = "manifest.json"
 SHARES_NAME = "shares.json"
 COMPANION_SUFFIX = ".companion"
 FORMAT = "dutchdoor-sealed-bundle-1"
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -165,7 +162,7 @@ class Manifest:
         statement = open_statement(data, kind=BUNDLE_KIND, keys=trust_keys, signatures_min=1)
         try:
             manifest = _from_body(statement.body)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except fields.BAD_FIELD as error:
             raise Invalid("not the manifest of a bundle", code="bad_manifest") from error
         # Format and suite are constants of this version: another one does not come out again.
         if manifest._body() != statement.body:
@@ -229,43 +226,25 @@ def _from_body(body: Mapping[str, Any]) -> Manifest:
     content, custody = body["content"], body["custody"]
     return Manifest(
         content=Content(
-            model=_text(content["model"]),
-            content_id=_matching(_HEXADECIMAL, content["content_id"]),
-            commitment=_matching(_HEXADECIMAL, content["commitment"]),
-            file_set=_matching(_DIGEST, content["file_set"]),
+            model=fields.text(content["model"]),
+            content_id=fields.hexadecimal(content["content_id"], 64),
+            commitment=fields.hexadecimal(content["commitment"], 64),
+            file_set=fields.digest(content["file_set"]),
             files=tuple(
                 SealedFile(
-                    name=_text(row["name"]),
-                    bytes=_count(row["bytes"]),
-                    head=_matching(_DIGEST, row["head"]),
-                    slots=_count(row["slots"]),
-                    ciphertext=_matching(_DIGEST, row["ciphertext"]),
+                    name=fields.text(row["name"]),
+                    bytes=fields.count(row["bytes"]),
+                    head=fields.digest(row["head"]),
+                    slots=fields.count(row["slots"]),
+                    ciphertext=fields.digest(row["ciphertext"]),
                 )
                 for row in content["files"]
             ),
         ),
         custody=Custody(
-            threshold=_count(custody["threshold"]),
-            custodians=tuple(_text(name) for name in custody["custodians"]),
-            shares=_matching(_DIGEST, custody["shares"]),
+            threshold=fields.count(custody["threshold"]),
+            custodians=tuple(fields.text(name) for name in custody["custodians"]),
+            shares=fields.digest(custody["shares"]),
         ),
-        created_ms=_count(body["created_ms"]),
+        created_ms=fields.count(body["created_ms"]),
     )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a string")
-    return value
-
-
-def _matching(pattern: re.Pattern[str], value: Any) -> str:
-    if pattern.fullmatch(_text(value)) is None:
-        raise ValueError("of another form")
-    return str(value)
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError("not a count")
-    return value

@@ -9,6 +9,7 @@ import json
 from math import prod
 from typing import Any, NamedTuple
 
+from dutchdoor.custody.fields import BAD_FIELD
 from dutchdoor.errors import Invalid
 
 __all__ = ["HEADER_BYTES_MAX", "TensorEntry", "TensorView", "parse_tensors"]
@@ -56,7 +57,7 @@ def parse_tensors(text: str, data_bytes: int) -> tuple[TensorEntry, ...]:
     try:
         value = json.loads(text, object_pairs_hook=_without_duplicates)
         rows = [_entry(name, row) for name, row in value.items() if name != "__metadata__"]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError, *BAD_FIELD) as error:
         raise _malformed() from error
     rows.sort(key=lambda entry: (entry.begin, entry.end))
     position = 0
@@ -72,18 +73,18 @@ def parse_tensors(text: str, data_bytes: int) -> tuple[TensorEntry, ...]:
 
 def _entry(name: str, row: Any) -> TensorEntry:
     if set(row) != {"dtype", "shape", "data_offsets"} or row["dtype"] not in _BITS:
-        raise ValueError("unknown fields or type")
+        raise _malformed()
     begin, end = row["data_offsets"]
     numbers = (begin, end, *row["shape"])
     if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in numbers):
-        raise ValueError("not a count")
+        raise _malformed()
     return TensorEntry(name, row["dtype"], tuple(row["shape"]), begin, end)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a tensor is named twice")
+        raise _malformed()
     return result
 
 
