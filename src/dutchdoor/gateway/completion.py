@@ -1,0 +1,151 @@
+"""Steps 7 and 8: the runtime accepts, then tokens stream through the text rules."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+from dutchdoor.access.extraction import vectors_of
+from dutchdoor.errors import Unavailable
+from dutchdoor.gateway.admission import content_refused
+from dutchdoor.gateway.attempt import Attempt, Ending
+from dutchdoor.gateway.model import (
+    InferenceRequest,
+    Outcome,
+    Started,
+    TextDelta,
+    logprobs_asked,
+)
+from dutchdoor.gateway.screen import Screen
+from dutchdoor.guard.model import Action, Verdict, allow, worst
+from dutchdoor.runtime.model import verdict_of
+from dutchdoor.runtime.protocol import Accepted, Done, Token, VerdictMessage
+
+__all__ = ["Completion", "check_verdicts", "verdicts_of"]
+
+
+class Completion:
+    """One completion on its way out: knows what has left, and tells `ending` before it leaves."""
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        ending: Ending,
+        screen: Screen,
+        *,
+        request: InferenceRequest,
+        rules: str,
+    ) -> None:
+        self._attempt = attempt
+        self._ending = ending
+        self._screen = screen
+        self._request = request
+        self._echoed = 0
+        self._rules = rules
+        self.tail: TextDelta | None = None
+        """Tokens that may leave only after the end is durable."""
+
+    async def events(self) -> AsyncGenerator[Started | TextDelta, None]:
+        """The start, then what may leave; ends once the outcome is known.
+
+        Raises DutchdoorError: what cut it, or what the runtime failed with.
+        """
+        mailbox, ending = self._attempt.mailbox, self._ending
+        # 7 runtime: prefill, and the probe's verdict before the first token
+        first = await mailbox.next()
+        yield self._started(first)
+        # 8 tokens, held back while a rule could still forbid them
+        while True:
+            letter = await mailbox.next()
+            if isinstance(letter, Token):
+                if not letter.prompt:
+                    ending.completion_tokens += 1
+                delta = self._leave(self._screen.push(letter))
+                if self._screen.blocked:
+                    self._end(Outcome.BLOCKED, "content_filter", ())
+                    self.tail = delta
+                    return
+                if delta is not None:
+                    yield delta
+            elif isinstance(letter, Done):
+                ending.completion_tokens = max(ending.completion_tokens, letter.completion_tokens)
+                self._finish(letter)
+                return
+            else:
+                raise _broken()
+
+    def _started(self, letter: object) -> Started:
+        attempt, ending = self._attempt, self._ending
+        if isinstance(letter, Done) and letter.reason == "content_filter":
+            verdicts = verdicts_of(letter.verdicts)
+            ending.verdicts.extend(verdicts)
+            blocking = [v for v in verdicts if v.action is Action.BLOCK]
+            ending.outcome, ending.reason = Outcome.BLOCKED, "content_filter"
+            raise content_refused(blocking[0] if blocking else None)
+        if not isinstance(letter, Accepted):
+            raise _broken()
+        verdicts = verdicts_of(letter.verdicts)
+        ending.verdicts.extend(verdicts)
+        check_verdicts(attempt, verdicts)
+        if letter.prompt_tokens > attempt.prompt_tokens:
+            raise _broken()  # More was read than was reserved.
+        assert attempt.decision is not None, "the decision was found"
+        return Started(
+            inference=attempt.inference,
+            model=attempt.decision.model,
+            begun=attempt.begun,
+            prompt_tokens=attempt.prompt_tokens,
+        )
+
+    def _finish(self, done: Done) -> None:
+        rest = self._screen.finish()
+        self.tail = self._leave(rest)
+        if self._screen.blocked:
+            self._end(Outcome.BLOCKED, "content_filter", done.verdicts)
+        elif done.reason == "cancelled":
+            raise _broken()  # Nobody here asked for it.
+        else:
+            blocked = done.reason == "content_filter"
+            outcome = Outcome.BLOCKED if blocked else Outcome.COMPLETED
+            self._end(outcome, done.reason, done.verdicts)
+
+    def _end(self, outcome: Outcome, reason: str, verdicts: Sequence[VerdictMessage]) -> None:
+        ending = self._ending
+        ending.outcome, ending.reason = outcome, reason
+        known = list(ending.verdicts)
+        ending.verdicts.extend(v for v in verdicts_of(verdicts) if v not in known)
+        ending.verdicts.append(self._screen.worst or allow("rules", self._rules))
+
+    def _leave(self, tokens: Sequence[Token]) -> TextDelta | None:
+        """`tokens` as they leave; counted before, so that the record never says less."""
+        if not tokens:
+            return None
+        text = "".join(token.text for token in tokens)
+        ending, decision = self._ending, self._attempt.decision
+        written = sum(not token.prompt for token in tokens)
+        ending.released.append(text)
+        ending.released_tokens += written
+        self._echoed += len(tokens) - written
+        assert decision is not None, "the decision was found"
+        asked = logprobs_asked(self._request, echoed=self._echoed, written=ending.released_tokens)
+        ending.vectors = vectors_of(asked, hidden_size=decision.hidden_size)
+        return TextDelta(text, tuple(tokens))
+
+
+def verdicts_of(messages: Sequence[VerdictMessage]) -> list[Verdict]:
+    """The runtime's verdicts as the guard's own."""
+    return [verdict_of(message) for message in messages]
+
+
+def check_verdicts(attempt: Attempt, verdicts: Sequence[Verdict]) -> None:
+    """Raises Unavailable where a blocking grant's prompt went on without a verdict that lets it.
+
+    The runtime judges by itself; this is the second pair of eyes, and no verdict is a block.
+    """
+    if attempt.blocking and worst(verdicts) is Action.BLOCK:
+        message = "the runtime went on without a verdict that allows it"
+        hint = "restart the runtime; it must hold the probe that the decision names"
+        raise Unavailable(message, code="guard_missing", hint=hint)
+
+
+def _broken() -> Unavailable:
+    return Unavailable("the runtime's answer is not one", code="runtime_failed", hint="try again")

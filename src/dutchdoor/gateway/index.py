@@ -1,0 +1,85 @@
+"""Where in the log each recent inference lies; follows the log, whoever writes it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import NamedTuple
+
+from dutchdoor.evidence.model import Entry, EntryKind
+from dutchdoor.gateway.ports import Evidence
+
+__all__ = ["INFERENCES_MAX", "InferenceIndex", "Place"]
+
+INFERENCES_MAX = 50_000
+"""Inferences whose places are remembered; older ones are found by reading the log."""
+
+
+class Place(NamedTuple):
+    """begun, end: entry indices, -1 where there is none. end_kind: the entry that ended it."""
+
+    person: str
+    gateway: str
+    begun: int
+    end: int
+    end_kind: str
+
+
+_ENDS = {EntryKind.INFERENCE_DONE, EntryKind.INFERENCE_LOST, EntryKind.INFERENCE_REFUSED}
+
+
+class InferenceIndex:
+    """A view of the log by inference."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._read = 0
+        self._lock = threading.Lock()
+        self._places: OrderedDict[str, Place] = OrderedDict()
+        self.open: dict[str, str] = {}
+        """Inferences begun and not ended, with the gateway that began them; never forgotten."""
+
+    @property
+    def size(self) -> int:
+        """How many entries have been read."""
+        return self._read
+
+    def follow(self) -> None:
+        """Read what was added to the log since the last time; blocking.
+
+        Raises Invalid, Unavailable: the log cannot be read.
+        """
+        with self._lock:
+            view = self._evidence.view()
+            if view.size <= self._read:
+                return
+            for index, data in view.entries(self._read):
+                self._take(index, Entry.decode(data))
+                self._read = index + 1
+
+    def place(self, inference: str) -> Place | None:
+        """Where `inference` lies; None where it is unknown or too old to be remembered."""
+        return self._places.get(inference)
+
+    def ended(self, inference: str) -> bool:
+        """Whether an end of `inference` is in the log, as far as it has been read."""
+        place = self._places.get(inference)
+        return place is not None and place.end >= 0
+
+    def _take(self, index: int, entry: Entry) -> None:
+        inference = entry.body.get("inference")
+        if not isinstance(inference, str):
+            return
+        if entry.kind is EntryKind.INFERENCE_BEGUN:
+            person, gateway = str(entry.body.get("person", "")), str(entry.body.get("gateway", ""))
+            self._places[inference] = Place(person, gateway, index, -1, "")
+            self.open[inference] = gateway
+        elif entry.kind in _ENDS:
+            known = self._places.get(inference)
+            person = str(entry.body.get("person", "")) or (known.person if known else "")
+            begun = known.begun if known else -1
+            gateway = known.gateway if known else ""
+            self._places[inference] = Place(person, gateway, begun, index, str(entry.kind))
+            self.open.pop(inference, None)
+        while len(self._places) > INFERENCES_MAX:
+            self._places.popitem(last=False)

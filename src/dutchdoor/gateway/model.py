@@ -1,0 +1,286 @@
+"""What goes into one inference and what comes out of it, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from dutchdoor import canonical
+from dutchdoor.access.extraction import Asked
+from dutchdoor.access.model import Refusal
+from dutchdoor.errors import DutchdoorError, NotFound, Refused
+from dutchdoor.evidence.decision import Depth
+from dutchdoor.ids import InferenceId
+from dutchdoor.runtime.protocol import ChatMessage, LabelledText, Token
+
+__all__ = [
+    "ActivationsRead",
+    "ActivationsRequest",
+    "Event",
+    "Finished",
+    "FitRequest",
+    "InferenceRequest",
+    "Outcome",
+    "ProbeRead",
+    "Prompt",
+    "RefusedByRule",
+    "Route",
+    "Sampling",
+    "Started",
+    "Stopped",
+    "TextDelta",
+    "Usage",
+    "depths_needed",
+    "logprobs_asked",
+    "stopped",
+]
+
+
+class Route(StrEnum):
+    """The door an inference came through; recorded with it."""
+
+    CHAT = "chat_completions"
+    COMPLETIONS = "completions"
+    ACTIVATIONS = "activations"
+    GUARD_FIT = "guard_fit"
+    TOKENIZE = "tokenize"
+
+
+class Outcome(StrEnum):
+    """How a begun inference ended, as its entry says."""
+
+    COMPLETED = "completed"
+    BLOCKED = "blocked"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is to read: exactly one of a conversation, a text, and token ids."""
+
+    chat: tuple[ChatMessage, ...] = ()
+    text: str | None = None
+    token_ids: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        given = (bool(self.chat), self.text is not None, self.token_ids is not None)
+        assert sum(given) == 1, "exactly one kind of prompt"
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes that the prompt's commitment is over.
+
+        Raises Invalid: the prompt has no canonical form (a lone surrogate).
+        """
+        if self.chat:
+            turns = [{"role": turn.role, "content": turn.content} for turn in self.chat]
+            return canonical.encode({"chat": turns})
+        if self.text is not None:
+            return canonical.encode({"text": self.text})
+        return canonical.encode({"token_ids": list(self.token_ids or ())})
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn.
+
+    tokens_max: at most so many; None takes the configured default. logprobs: alternatives a
+    token, -1 for no logprobs at all. echo: give the prompt's tokens back too.
+    """
+
+    tokens_max: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int = -1
+    echo: bool = False
+
+
+@dataclass(frozen=True)
+class InferenceRequest:
+    """One completion asked for. model: the name the caller gave."""
+
+    route: Route
+    model: str
+    prompt: Prompt
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True)
+class ActivationsRequest:
+    """Hidden vectors asked for: `len(taps) * positions` of them, counted before they are read."""
+
+    model: str
+    prompt: Prompt
+    taps: tuple[str, ...]
+    positions: int
+
+
+@dataclass(frozen=True)
+class ProbeRead:
+    """A fitted probe, sealed to its bundle, and its card. Nobody but the runtime can open it."""
+
+    inference: InferenceId
+    sealed: bytes
+    digest: str
+    card: bytes
+    done: int
+    receipt: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """A fitting of the guard's probe, asked for by the audit."""
+
+    model: str
+    examples: tuple[LabelledText, ...]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens read and written."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """The prompt was judged and recorded, and the runtime accepted it: tokens follow.
+
+    begun: the index of the durable entry `inference_begun`.
+    """
+
+    inference: InferenceId
+    model: str
+    begun: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """Judged tokens that may leave, in order; `text` is their text."""
+
+    text: str
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end, after `inference_done` is durable.
+
+    reason: `stop`, `length` or `content_filter`. receipt: JSON values, see the receipt's spec.
+    """
+
+    inference: InferenceId
+    reason: str
+    usage: Usage
+    done: int
+    receipt: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The end, where something said no or broke; before `Started` or in the middle.
+
+    family: as in `errors.py` (`refused`, `invalid`, `unavailable`, `not_found`). rule: the
+    policy, budget or guard rule that decided. missing: what would have to be there.
+    """
+
+    family: str
+    code: str
+    message: str
+    hint: str = ""
+    rule: str = ""
+    missing: tuple[str, ...] = ()
+    inference: str = ""
+
+
+Event = Started | TextDelta | Finished | Stopped
+
+
+@dataclass(frozen=True)
+class ActivationsRead:
+    """Hidden vectors, released and recorded.
+
+    data: float32 little-endian, [taps, positions, hidden] in C order. vectors_released: of the
+    bundle, over all people, after this.
+    """
+
+    inference: InferenceId
+    model: str
+    taps: tuple[str, ...]
+    positions: int
+    hidden: int
+    data: bytes
+    prompt_tokens: int
+    vectors_released: int
+    vectors_max: int
+    done: int
+    receipt: dict[str, Any]
+
+
+class RefusedByRule(Refused):
+    """A refusal that names the rule that decided and what is missing."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message, code=refusal.code, hint=refusal.hint)
+        self.rule = refusal.rule
+        self.missing = refusal.missing
+        self.grant = refusal.grant
+
+
+def stopped(error: DutchdoorError, inference: str = "") -> Stopped:
+    """`error` as the last event of an inference."""
+    return Stopped(
+        family="not_found" if isinstance(error, NotFound) else error.family,
+        code=error.code,
+        message=error.message,
+        hint=error.hint,
+        rule=getattr(error, "rule", ""),
+        missing=tuple(getattr(error, "missing", ())),
+        inference=inference,
+    )
+
+
+def depths_needed(request: InferenceRequest) -> frozenset[Depth]:
+    """The depths that a completion needs: the shallowest set that covers what it asks for.
+
+    Temperature, top_p, seed, penalties and stops are ordinary sampling. Decoding control is
+    whatever steers the model past its template: a bias on tokens, and a prompt that writes the
+    assistant's turn itself (a conversation ending in an assistant turn, raw text, raw tokens).
+    A bias together with logprobs reads any logit one likes, so it counts as logits.
+    """
+    depths = {Depth.SAMPLING}
+    prompt, sampling = request.prompt, request.sampling
+    prefilled = bool(prompt.chat) and prompt.chat[-1].role == "assistant"
+    if sampling.logit_bias or prefilled or not prompt.chat:
+        depths.add(Depth.DECODING_CONTROL)
+    if sampling.logprobs >= 0:
+        depths.add(Depth.LOGPROBS)
+        if sampling.logit_bias:
+            depths.add(Depth.LOGITS)
+    return frozenset(depths)
+
+
+def logprobs_asked(request: InferenceRequest, *, echoed: int, written: int) -> Asked:
+    """What the logprobs of a completion show, for the extraction accountant.
+
+    echoed, written: positions of the prompt and of the completion that are shown.
+    """
+    sampling = request.sampling
+    if sampling.logprobs < 0:
+        return Asked()
+    return Asked(
+        logprob_rows=echoed + written,
+        top_logprobs=sampling.logprobs,
+        echoed=echoed,
+        biased=bool(sampling.logit_bias),
+    )

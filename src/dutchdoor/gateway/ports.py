@@ -1,0 +1,179 @@
+"""What the gateway needs from the other rooms, as narrow as it can be said.
+
+The real parts are `evidence.committer`, `evidence.register`, `access.service`, `guard.rules` and
+`runtime.client`; a test may hand in slower, breaking or watching ones of the same shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Protocol
+
+from dutchdoor.access.model import (
+    AccessRequest,
+    Allowed,
+    Amounts,
+    Caller,
+    Grant,
+    Refusal,
+    Reservation,
+)
+from dutchdoor.evidence.decision import Decision
+from dutchdoor.evidence.model import Entry, Opening, Recorded
+from dutchdoor.guard.model import Verdict
+from dutchdoor.guard.rulefile import Side
+from dutchdoor.ids import BundleDigest, GrantId, KeyId, PersonId
+from dutchdoor.runtime.protocol import (
+    Accepted,
+    Activations,
+    Description,
+    Done,
+    FitProbe,
+    Generate,
+    ProbeFitted,
+    ReadActivations,
+    Token,
+    Tokenize,
+    Tokenized,
+)
+
+__all__ = [
+    "Access",
+    "Decisions",
+    "Evidence",
+    "InForce",
+    "LogView",
+    "Rules",
+    "RulesStream",
+    "Runtime",
+]
+
+
+class InForce(Protocol):
+    """A decision in force, and where the log says so."""
+
+    @property
+    def decision(self) -> Decision: ...
+
+    @property
+    def index(self) -> int: ...
+
+
+class Decisions(Protocol):
+    """Which decision is in force; follows the log."""
+
+    def refresh(self) -> None: ...
+
+    def in_force(self, bundle: BundleDigest, now_ms: int) -> InForce:
+        """Raises NotInForce: none is."""
+        ...
+
+
+class LogView(Protocol):
+    """The log at one signed checkpoint."""
+
+    @property
+    def size(self) -> int: ...
+
+    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]: ...
+
+    def entry(self, index: int) -> bytes: ...
+
+    def receipt(self, index: int, openings: Mapping[str, Opening] | None = None) -> bytes:
+        """All that a stranger needs to check the entry at `index`, as canonical JSON."""
+        ...
+
+
+class Evidence(Protocol):
+    """The log: record, and read back what was recorded, whoever wrote it."""
+
+    async def record(self, entry: Entry) -> Recorded:
+        """The entry, once it is durable.
+
+        Raises Refused: it may not stand (its decision is not in force any more). Raises
+        Unavailable: it is not known to be durable.
+        """
+        ...
+
+    def view(self) -> LogView:
+        """The log with all that is durable now. Blocking. Raises Tampered, Unavailable."""
+        ...
+
+
+class Access(Protocol):
+    """People, grants, policies and budgets. Blocking: called in a thread."""
+
+    def authenticate(self, api_key: str) -> Caller: ...
+
+    def decide(self, request: AccessRequest) -> Allowed | Refusal: ...
+
+    def reserve(
+        self,
+        identifier: str,
+        grant: Grant,
+        amounts: Amounts,
+        *,
+        vectors_max: int,
+        hidden_size: int,
+    ) -> Reservation | Refusal: ...
+
+    def settle(self, reservation: Reservation, used: Amounts) -> bool: ...
+
+    def revoked(self, grant: GrantId, key: KeyId) -> Refusal | None:
+        """Why what began under these must be cut now; None where it may go on."""
+        ...
+
+    def recover(self, identifiers: Iterable[str]) -> int:
+        """Settle the reservations of dead inferences in full."""
+        ...
+
+    def open_reservations(self) -> tuple[Reservation, ...]: ...
+
+    def used(self, grant: GrantId) -> Amounts: ...
+
+    def released(self, bundle: BundleDigest) -> int:
+        """Independent vectors of the bundle released or set aside, over all people."""
+        ...
+
+    def list_grants(self, person: PersonId | None = None) -> tuple[Grant, ...]: ...
+
+
+class RulesStream(Protocol):
+    """Text rules on a stream: the verdict does not depend on how the text is cut."""
+
+    def feed(self, text: str) -> Verdict: ...
+
+    def finish(self) -> Verdict: ...
+
+    def held(self) -> int:
+        """How many of the last characters that were fed must not leave (yet, or ever)."""
+        ...
+
+
+class Rules(Protocol):
+    """Text rules."""
+
+    @property
+    def version(self) -> str: ...
+
+    def judge(self, text: str, side: Side = ...) -> Verdict: ...
+
+    def stream(self) -> RulesStream: ...
+
+
+class Runtime(Protocol):
+    """The protected process, over its socket. Every method raises Unavailable: it is down."""
+
+    async def describe(self) -> Description: ...
+
+    def generate(self, request: Generate) -> AsyncIterator[Accepted | Token | Done]: ...
+
+    async def cancel(self, id: str) -> None: ...  # noqa: A002
+
+    async def read_activations(self, request: ReadActivations) -> Activations: ...
+
+    async def fit_probe(self, request: FitProbe) -> ProbeFitted: ...
+
+    async def tokenize(self, request: Tokenize) -> Tokenized: ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,258 @@
+"""Inferences that answer all at once: activations read, and the guard's probe fitted.
+
+The same eleven steps; step 8 is one answer, which leaves only after its end is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from dutchdoor import canonical
+from dutchdoor.access.model import Amounts
+from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
+from dutchdoor.evidence.decision import Depth
+from dutchdoor.gateway.admission import Admission
+from dutchdoor.gateway.attempt import Attempt, Ending, HangUp, new_attempt
+from dutchdoor.gateway.closing import Closed, Closing
+from dutchdoor.gateway.completion import check_verdicts, verdicts_of
+from dutchdoor.gateway.mailbox import Letter
+from dutchdoor.gateway.model import (
+    ActivationsRead,
+    ActivationsRequest,
+    FitRequest,
+    Outcome,
+    ProbeRead,
+    Route,
+    Stopped,
+    stopped,
+)
+from dutchdoor.gateway.ports import Runtime
+from dutchdoor.runtime.protocol import Activations, FitProbe, ProbeFitted, ReadActivations
+
+__all__ = ["FIT_S_MAX", "Reading"]
+
+FIT_S_MAX = 1800
+_Answer = TypeVar("_Answer", Activations, ProbeFitted)
+
+
+class Life(Protocol):
+    """What the gateway does for every inference that runs."""
+
+    def check_room(self) -> None: ...
+
+    def guard_running(
+        self, attempt: Attempt, hang_up: HangUp | None, limit_s: int | None = None
+    ) -> None: ...
+
+    def explain(self, attempt: Attempt, ending: Ending, error: DutchdoorError) -> None: ...
+
+    async def finish(self, attempt: Attempt, ending: Ending) -> Closed: ...
+
+
+class Reading:
+    """Activations and probes. Everything here runs in a task that nobody's leaving cancels."""
+
+    def __init__(
+        self,
+        life: Life,
+        *,
+        admission: Admission,
+        closing: Closing,
+        runtime: Runtime,
+    ) -> None:
+        self._life = life
+        self._admission = admission
+        self._closing = closing
+        self._runtime = runtime
+
+    async def activations(
+        self, key: str, request: ActivationsRequest, hang_up: HangUp | None
+    ) -> ActivationsRead | Stopped:
+        """Hidden vectors at named taps, each counted before it is read."""
+        try:
+            self._life.check_room()
+            attempt = new_attempt(
+                key,
+                Route.ACTIVATIONS,
+                request.prompt,
+                depths=frozenset({Depth.ACTIVATIONS}),
+                action="read_activations",
+            )
+        except DutchdoorError as error:
+            return stopped(error)
+        try:
+            await self._begin_activations(attempt, request)  # steps 1 to 6
+        except DutchdoorError as error:
+            return await self._closing.refuse(attempt, error)
+        reservation = attempt.reservation
+        assert reservation is not None, "reserved before it began"
+
+        def take(letter: Letter, ending: Ending) -> Activations:
+            if not isinstance(letter, Activations):
+                raise _broken()
+            ending.verdicts.extend(verdicts_of(letter.verdicts))
+            check_verdicts(attempt, ending.verdicts)
+            if len(letter.data) != 4 * len(request.taps) * request.positions * letter.hidden:
+                raise _broken()
+            ending.vectors = reservation.amounts.vectors
+            ending.data = letter.data
+            return letter
+
+        outcome = await self._run(
+            attempt, hang_up, self._read(attempt, request), take, limit_s=None
+        )
+        if isinstance(outcome, Stopped):
+            return outcome
+        letter, closed = outcome
+        assert attempt.decision is not None, "the decision was found"
+        return ActivationsRead(
+            inference=attempt.inference,
+            model=attempt.decision.model,
+            taps=request.taps,
+            positions=request.positions,
+            hidden=letter.hidden,
+            data=letter.data,
+            prompt_tokens=attempt.prompt_tokens,
+            vectors_released=reservation.vectors_released,
+            vectors_max=reservation.vectors_max,
+            done=closed.done,
+            receipt=closed.receipt,
+        )
+
+    async def fit_probe(
+        self, key: str, request: FitRequest, hang_up: HangUp | None
+    ) -> ProbeRead | Stopped:
+        """The guard's probe, fitted inside the runtime on the model's own activations."""
+        try:
+            self._life.check_room()
+            content = canonical.encode(
+                [[e.text, e.label, e.source, e.category] for e in request.examples]
+            )
+            attempt = new_attempt(
+                key,
+                Route.GUARD_FIT,
+                content,
+                depths=frozenset({Depth.AUDIT}),
+                action="fit_probe",
+            )
+        except DutchdoorError as error:
+            return stopped(error)
+        try:
+            await self._begin_fit(attempt, request)  # steps 1 to 6
+        except DutchdoorError as error:
+            return await self._closing.refuse(attempt, error)
+
+        def take(letter: Letter, ending: Ending) -> ProbeFitted:
+            if not isinstance(letter, ProbeFitted):
+                raise _broken()
+            ending.data = letter.sealed
+            return letter
+
+        fit = FitProbe(attempt.inference, list(request.examples), request.seed)
+        outcome = await self._run(
+            attempt, hang_up, self._runtime.fit_probe(fit), take, limit_s=FIT_S_MAX
+        )
+        if isinstance(outcome, Stopped):
+            return outcome
+        letter, closed = outcome
+        return ProbeRead(
+            inference=attempt.inference,
+            sealed=letter.sealed,
+            digest=letter.digest,
+            card=letter.card,
+            done=closed.done,
+            receipt=closed.receipt,
+        )
+
+    async def _begin_activations(self, attempt: Attempt, request: ActivationsRequest) -> None:
+        admission = self._admission
+        # 1 to 3
+        await admission.authenticate(attempt)
+        await admission.find_decision(attempt, request.model)
+        await admission.decide(attempt)
+        # 4 vectors are reserved strictly, before anything is read
+        assert attempt.description is not None, "described in step 2"
+        unknown = sorted(set(request.taps) - set(attempt.description.taps))
+        if unknown:
+            known = ", ".join(attempt.description.taps[:3])
+            hint = f"taps here are named like {known}"
+            raise Invalid(f"there is no tap '{unknown[0][:100]}'", code="unknown_tap", hint=hint)
+        await admission.read_prompt(attempt, request.prompt)
+        if not 1 <= request.positions <= attempt.prompt_tokens:
+            message = f"positions is {request.positions}, the prompt has {attempt.prompt_tokens}"
+            hint = "ask for at least one position and at most as many as the prompt has tokens"
+            raise Invalid(message, code="bad_positions", hint=hint)
+        vectors = len(request.taps) * request.positions
+        amounts = Amounts(requests=1, tokens=attempt.prompt_tokens, vectors=vectors)
+        await admission.reserve(attempt, amounts)
+        # 5 and 6
+        admission.judge_prompt(attempt, request.prompt)
+        await self._closing.begin(attempt)
+
+    async def _begin_fit(self, attempt: Attempt, request: FitRequest) -> None:
+        admission = self._admission
+        # 1 to 4; the guard's own training set is not judged by the guard (5)
+        await admission.authenticate(attempt)
+        await admission.find_decision(attempt, request.model or None)
+        await admission.decide(attempt)
+        await admission.reserve(attempt, Amounts(requests=1))
+        # 6
+        await self._closing.begin(attempt)
+
+    def _read(self, attempt: Attempt, request: ActivationsRequest) -> Awaitable[Activations]:
+        assert attempt.decision is not None, "the decision was found"
+        return self._runtime.read_activations(
+            ReadActivations(
+                id=attempt.inference,
+                taps=list(request.taps),
+                positions=request.positions,
+                chat=list(request.prompt.chat),
+                text=request.prompt.text,
+                block=attempt.blocking,
+                threshold=attempt.decision.guard.threshold,
+            )
+        )
+
+    async def _run(
+        self,
+        attempt: Attempt,
+        hang_up: HangUp | None,
+        answer: Awaitable[_Answer],
+        take: Callable[[Letter, Ending], _Answer],
+        *,
+        limit_s: int | None,
+    ) -> tuple[_Answer, Closed] | Stopped:
+        """Steps 7 to 11: the answer, once its end is durable; or why there is none."""
+        ending = Ending()
+        failure: DutchdoorError | None = None
+        letter: _Answer | None = None
+        try:
+            self._life.guard_running(attempt, hang_up, limit_s)
+            attempt.mailbox.open(_one(answer))
+            letter = take(await attempt.mailbox.next(), ending)
+            ending.outcome, ending.reason = Outcome.COMPLETED, "stop"
+        except DutchdoorError as error:
+            failure = error
+            ending.vectors, ending.data = 0, b""
+            self._life.explain(attempt, ending, error)
+            if error.code == "content_filter":
+                ending.outcome, ending.reason = Outcome.BLOCKED, "content_filter"
+        try:
+            closed = await self._life.finish(attempt, ending)
+        except DutchdoorError as error:
+            return stopped(error, attempt.inference)
+        if failure is None and attempt.cut is not None:
+            failure = attempt.cut.error  # Cut while the end was being recorded: it stays inside.
+        if failure is not None or letter is None:
+            assert failure is not None, "there is an answer or a reason"
+            return stopped(failure, attempt.inference)
+        return letter, closed
+
+
+async def _one(answer: Awaitable[_Answer]) -> AsyncIterator[_Answer]:
+    yield await answer
+
+
+def _broken() -> Unavailable:
+    return Unavailable("the runtime's answer is not one", code="runtime_failed", hint="try again")
