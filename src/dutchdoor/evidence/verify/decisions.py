@@ -1,0 +1,162 @@
+"""Which decision is in force, judged a second time from the envelopes in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dutchdoor.errors import Invalid
+from dutchdoor.evidence.verify.keys import Trusted, open_claim, unbase64
+
+__all__ = ["Decided", "Decisions"]
+
+_LEVELS = ("gradual_staged", "hosted", "cloud_api", "downloadable", "fully_open")
+_CLOSED = "fully_closed"
+_DEPTHS = (
+    "sampling",
+    "decoding_control",
+    "logprobs",
+    "logits",
+    "activations",
+    "interventions",
+    "gradients",
+    "fine_tuning",
+    "audit",
+)
+_TEXTS = ("id", "bundle", "model", "level", "stage", "audit", "reasons", "supersedes")
+_NUMBERS = ("hidden_size", "vectors_max", "not_before_ms", "not_after_ms")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a decision in force allows. audiences: pairs of depths and people."""
+
+    id: str
+    not_before_ms: int
+    not_after_ms: int
+    audiences: tuple[tuple[frozenset[str], frozenset[str]], ...]
+
+    def opens(self, depth: str, person: str) -> bool:
+        """Whether any audience has this depth, and does not exclude this person by name."""
+        return any(
+            depth in depths and (not people or person in people)
+            for depths, people in self.audiences
+        )
+
+
+class Decisions:
+    """Follows the log's decisions and revocations, in order."""
+
+    def __init__(self, trusted: Trusted) -> None:
+        self.count = 0
+        self._trusted = trusted
+        self._current: dict[str, Decided | str] = {}
+        self._ids: set[str] = set()
+        self._revoked: set[str] = set()
+
+    def sign(self, body: Mapping[str, Any]) -> str:
+        """Bring the decision of an entry's body into force; gives what forbids it, or ''."""
+        try:
+            decided = self._read(body)
+        except Invalid as error:
+            return error.message
+        if decided.id in self._revoked:
+            return "the decision was revoked before"
+        if decided.id in self._ids:
+            return "the decision stands in the log already"
+        self._ids.add(decided.id)
+        self._current[body["bundle"]] = decided
+        self.count += 1
+        return ""
+
+    def revoke(self, body: Mapping[str, Any]) -> str:
+        """Carry out the revocation of an entry's body; gives what forbids it, or ''."""
+        trusted = self._trusted
+        try:
+            envelope = unbase64(body["envelope"])
+            keys = {**trusted.holder, **trusted.approvers}
+            claim = open_claim(envelope, "release_revocation", keys, 1)
+        except Invalid as error:
+            return error.message
+        names = {"decision", "bundle", "reason"}
+        if claim.keys() != names or body.keys() != names | {"envelope"}:
+            return "not a revocation"
+        if any(not isinstance(claim[name], str) or claim[name] != body[name] for name in names):
+            return "the entry says something else than its envelope"
+        self._revoked.add(claim["decision"])
+        for bundle, current in self._current.items():
+            if isinstance(current, Decided) and current.id == claim["decision"]:
+                self._current[bundle] = f"{current.id} was revoked"
+        return ""
+
+    def in_force(self, bundle: str, decision: str, time_ms: int) -> Decided | str:
+        """The decision named `decision` if it is in force for `bundle`, or why it is not."""
+        current = self._current.get(bundle, "no decision was ever signed on its bundle")
+        if isinstance(current, str):
+            return current
+        if current.id != decision:
+            return f"{decision} is not the decision in force, {current.id} is"
+        if not current.not_before_ms <= time_ms < current.not_after_ms:
+            return f"{decision} is not in force at that time"
+        return current
+
+    def _read(self, entry: Mapping[str, Any]) -> Decided:
+        trusted = self._trusted
+        envelope = unbase64(entry["envelope"])
+        closed = entry["level"] == _CLOSED
+        keys = trusted.holder if closed else trusted.approvers
+        # A wrong signature by any trusted key counts against the decision, so all are opened.
+        everyone = {**trusted.holder, **trusted.approvers}
+        body = open_claim(envelope, "release_decision", everyone, 1)
+        open_claim(envelope, "release_decision", keys, 1 if closed else trusted.approvals_min)
+        try:
+            return _decided(entry, body)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Invalid("not a release decision", code="bad_decision") from error
+
+
+def _decided(entry: Mapping[str, Any], body: Mapping[str, Any]) -> Decided:
+    guard, audiences = body["guard"], body["audiences"]
+    fits = (
+        body.keys() == {*_TEXTS, *_NUMBERS, "guard", "audiences"}
+        and guard.keys() == {"probe", "threshold", "hold_back_tokens"}
+        and all(type(body[name]) is str for name in _TEXTS)
+        and all(type(body[name]) is int for name in _NUMBERS)
+        and type(guard["probe"]) is str
+        and type(guard["threshold"]) is str
+        and type(guard["hold_back_tokens"]) is int
+        and type(audiences) is list
+        and all(_is_audience(row) for row in audiences)
+    )
+    if not fits:
+        raise Invalid("not a release decision", code="bad_decision")
+    said = {"decision": body["id"], "bundle": body["bundle"], "level": body["level"]}
+    if {name: entry[name] for name in said} != said or len(entry) != 4:
+        raise Invalid("the entry says something else than its envelope", code="bad_decision")
+    if body["not_after_ms"] <= body["not_before_ms"] or guard["hold_back_tokens"] < 0:
+        raise Invalid("a decision with impossible terms", code="bad_decision")
+    if not 0 <= body["vectors_max"] < max(body["hidden_size"], 1):
+        raise Invalid("a decision that gives the last layer away", code="bad_decision")
+    if body["level"] == _CLOSED:
+        if not all(row["people"] for row in audiences):
+            raise Invalid("a fully closed decision that names nobody", code="bad_decision")
+    elif body["level"] not in _LEVELS or not body["audit"] or not guard["probe"]:
+        raise Invalid("a decision without audit or guard", code="bad_decision")
+    return Decided(
+        body["id"],
+        body["not_before_ms"],
+        body["not_after_ms"],
+        tuple((frozenset(row["depths"]), frozenset(row["people"])) for row in audiences),
+    )
+
+
+def _is_audience(row: Any) -> bool:
+    return (
+        row.keys() == {"name", "depths", "people"}
+        and type(row["name"]) is str
+        and type(row["depths"]) is list
+        and type(row["people"]) is list
+        and all(depth in _DEPTHS for depth in row["depths"])
+        and all(type(person) is str for person in row["people"])
+    )

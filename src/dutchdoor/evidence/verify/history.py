@@ -1,0 +1,183 @@
+"""The rules that the entries of a log must keep, one after the other.
+
+1. The first entry opens the log under the trusted name; no other one does.
+2. Every entry is canonical, of a known kind, and has its kind's fields.
+3. Every decision and revocation verifies and says what its envelope says.
+4. What needs a decision stands under the one in force at that place: an inference that begins, a
+   key released, a runtime started. The decision opens each depth the inference uses.
+5. A key is released by as many custodians as its bundle was sealed for.
+6. Every inference that ends began, at the entry it names, and ends once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from dutchdoor import canonical
+from dutchdoor.errors import Invalid
+from dutchdoor.evidence.verify.decisions import Decisions
+from dutchdoor.evidence.verify.keys import Trusted
+from dutchdoor.evidence.verify.report import Findings
+
+__all__ = ["FIELDS", "History"]
+
+# Field types: s text, i integer, l list, o object, c commitment or "".
+FIELDS = {
+    "log_opened": {"origin": "s"},
+    "bundle_sealed": {"bundle": "s", "model": "s", "custodians": "l", "threshold": "i"},
+    "decision_signed": {"decision": "s", "bundle": "s", "level": "s", "envelope": "s"},
+    "decision_revoked": {"decision": "s", "bundle": "s", "reason": "s", "envelope": "s"},
+    "key_released": {
+        "bundle": "s",
+        "decision": "s",
+        "custodians": "l",
+        "runtime_key": "s",
+        "request": "s",
+    },
+    "runtime_started": {"bundle": "s", "decision": "s", "hardening": "l"},
+    "runtime_stopped": {"bundle": "s", "reason": "s"},
+    "probe_fitted": {"bundle": "s", "probe": "s"},
+    "audit_signed": {"audit": "s", "bundle": "s", "summary": "s", "envelope": "s"},
+    "person_added": {"person": "s", "audience": "s"},
+    "person_removed": {"person": "s"},
+    "key_issued": {"key": "s", "person": "s"},
+    "key_revoked": {"key": "s", "person": "s"},
+    "grant_made": {"grant": "s", "person": "s", "bundle": "s", "terms": "s"},
+    "grant_revoked": {"grant": "s"},
+    "policy_loaded": {"policies": "s"},
+    "inference_begun": {
+        "inference": "s",
+        "bundle": "s",
+        "decision": "s",
+        "grant": "s",
+        "person": "s",
+        "key": "s",
+        "depths": "l",
+        "route": "s",
+        "prompt": "c",
+        "rule": "s",
+        "verdict": "o",
+        "reserved": "o",
+    },
+    "inference_done": {
+        "inference": "s",
+        "begun": "i",
+        "outcome": "s",
+        "completion": "c",
+        "counts": "o",
+        "verdicts": "l",
+    },
+    "inference_refused": {
+        "inference": "s",
+        "code": "s",
+        "person": "s",
+        "grant": "s",
+        "bundle": "s",
+        "decision": "s",
+        "rule": "s",
+        "prompt": "c",
+    },
+    "inference_lost": {"inference": "s", "begun": "i"},
+}
+_TYPES = {"s": str, "i": int, "l": list, "o": dict, "c": str}
+_COMMITMENT = re.compile(r"(sha256:[0-9a-f]{64})?")
+
+
+class History:
+    """Follows the entries in order and adds what is wrong to `findings`."""
+
+    def __init__(self, trusted: Trusted, findings: Findings) -> None:
+        self.entries = 0
+        self.inferences = 0
+        self.decisions = Decisions(trusted)
+        self.open: dict[str, int] = {}
+        self._trusted = trusted
+        self._findings = findings
+        self._begun: set[str] = set()
+        self._thresholds: dict[str, int] = {}
+
+    def follow(self, index: int, data: bytes, where: str) -> None:
+        """Judge the entry `data` (unverified bytes) at `index`. where: its place in a file."""
+        self.entries += 1
+        try:
+            value = canonical.parse(data)
+        except Invalid as error:
+            self._findings.add(where, f"the entry is no canonical JSON: {error.message}")
+            return
+        problem = _form(value)
+        if not problem:
+            problem = self._judge(index, value["kind"], value["time_ms"], value["body"])
+        if problem:
+            self._findings.add(where, problem)
+
+    def _judge(self, index: int, kind: str, time_ms: int, body: dict[str, Any]) -> str:
+        if (kind == "log_opened") != (index == 0):
+            return "a log is opened by its first entry, and by no other"
+        if kind == "log_opened" and body["origin"] != self._trusted.origin:
+            return f"the log was opened as {body['origin']!r}"
+        if kind == "bundle_sealed":
+            self._thresholds[body["bundle"]] = body["threshold"]
+        if kind == "decision_signed":
+            return self.decisions.sign(body)
+        if kind == "decision_revoked":
+            return self.decisions.revoke(body)
+        if kind in ("key_released", "runtime_started", "inference_begun"):
+            return self._stands_under(index, kind, time_ms, body)
+        if kind in ("inference_done", "inference_lost"):
+            return self._close(body)
+        return ""
+
+    def _stands_under(self, index: int, kind: str, time_ms: int, body: dict[str, Any]) -> str:
+        problems = []
+        found = self.decisions.in_force(body["bundle"], body["decision"], time_ms)
+        if isinstance(found, str):
+            problems.append(f"{kind} without a decision in force: {found}")
+        if kind == "key_released":
+            people = {str(name) for name in body["custodians"]}
+            if len(people) < self._thresholds.get(body["bundle"], 1):
+                problems.append(f"the key was released by {len(people)} custodians, too few")
+        if kind == "inference_begun":
+            self.inferences += 1
+            if body["inference"] in self._begun:
+                problems.append(f"{body['inference']} begins a second time")
+            else:
+                self._begun.add(body["inference"])
+                self.open[body["inference"]] = index
+            if not isinstance(found, str):
+                problems += [
+                    f"the decision in force opens no depth {depth!r} to {body['person']}"
+                    for depth in body["depths"]
+                    if not found.opens(depth, body["person"])
+                ]
+        return "; ".join(problems)
+
+    def _close(self, body: dict[str, Any]) -> str:
+        inference = body["inference"]
+        begun = self.open.get(inference)
+        if begun is None:
+            if inference in self._begun:
+                return f"{inference} ends a second time"
+            return f"{inference} ends and never began"
+        if body["begun"] != begun:
+            return f"{inference} began at entry {begun}, not {body['begun']}"
+        del self.open[inference]
+        return ""
+
+
+def _form(value: Any) -> str:
+    """What is wrong with the form of an entry, or ''."""
+    if not isinstance(value, dict) or value.keys() != {"v", "kind", "time_ms", "body"}:
+        return "not an entry: fields missing or unknown"
+    if value["v"] != 1 or type(value["time_ms"]) is not int or type(value["body"]) is not dict:
+        return "not an entry of version 1"
+    fields = FIELDS.get(value["kind"]) if isinstance(value["kind"], str) else None
+    if fields is None:
+        return f"an entry of unknown kind {value['kind']!r}"
+    for name, letter in fields.items():
+        field = value["body"].get(name)
+        if type(field) is not _TYPES[letter] or (
+            letter == "c" and not _COMMITMENT.fullmatch(str(field))
+        ):
+            return f"{value['kind']} without a proper field {name!r}"
+    return ""
