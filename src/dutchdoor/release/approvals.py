@@ -1,0 +1,93 @@
+"""The approvals of one proposal: one envelope over exactly one text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from dutchdoor.audit.document import write_bytes
+from dutchdoor.errors import Invalid, Refused, Tampered
+from dutchdoor.evidence.decision import DECISION_KIND, Decision, Trust
+from dutchdoor.evidence.ports import Signer
+from dutchdoor.evidence.statement import add_signature, key_id, open_statement, sign_statement
+from dutchdoor.release.model import DEFAULTS
+
+__all__ = ["Approvals", "Count"]
+
+_NAME = "approvals.json"
+_VOID_MAX = 999
+
+
+class Count(NamedTuple):
+    """Key ids that approved the text as it is, and those whose approval was of another text."""
+
+    approved: frozenset[str]
+    voided: tuple[str, ...]
+
+
+class Approvals:
+    """Reads and adds approvals in a proposal's folder; `trust` says whose count."""
+
+    def __init__(self, folder: Path, trust: Trust) -> None:
+        self._folder = folder
+        self._trust = trust
+
+    def count(self, decision: Decision) -> Count:
+        """Who approved `decision`, word for word.
+
+        Raises Tampered: the approvals do not verify.
+        """
+        envelope = self._read()
+        if envelope is None:
+            return Count(frozenset(), ())
+        try:
+            statement = open_statement(
+                envelope, kind=DECISION_KIND, keys=self._trust.approvers, signatures_min=1
+            )
+        except Invalid as error:
+            raise Tampered(
+                f"the approvals do not verify: {error}",
+                code="approvals_changed",
+                hint=f"restore {_NAME}, or delete it and approve again",
+                where=str(self._folder / _NAME),
+            ) from error
+        if statement.body != decision.to_body():
+            return Count(frozenset(), statement.signers)
+        return Count(frozenset(statement.signers), ())
+
+    def sign(self, decision: Decision, signer: Signer) -> bytes:
+        """The envelope with one more approval; nothing is written.
+
+        Raises Refused: the signer is no approver, or has approved this text already.
+        """
+        key = key_id(signer.public_key)
+        if self._trust.approvers.get(key) != signer.public_key:
+            message = f"the key of {signer.name} is not an approver's"
+            hint = "the approvers' keys stand in trust.json"
+            raise Refused(message, code="not_an_approver", hint=hint)
+        approved = self.count(decision).approved
+        if key in approved:
+            message = f"{signer.name} has approved this text already"
+            raise Refused(message, code="already_approved", hint="another approver is needed")
+        envelope = self._read()
+        if approved and envelope is not None:
+            return add_signature(envelope, signer)
+        return sign_statement(DECISION_KIND, decision.to_body(), [signer])
+
+    def keep(self, envelope: bytes, *, void_others: bool) -> None:
+        """Write the approvals; those of another text are set aside, never deleted."""
+        path = self._folder / _NAME
+        if void_others:
+            number = len(list(self._folder.glob("approvals.void-*.json"))) + 1
+            if number > _VOID_MAX:
+                message = f"this proposal was changed {_VOID_MAX} times after an approval"
+                raise Refused(message, code="too_many_changes", hint="make a new proposal")
+            path.replace(self._folder / f"approvals.void-{number:03d}.json")
+        write_bytes(path, envelope)
+
+    def _read(self) -> bytes | None:
+        try:
+            with (self._folder / _NAME).open("rb") as file:
+                return file.read(DEFAULTS.approvals_bytes_max)
+        except FileNotFoundError:
+            return None

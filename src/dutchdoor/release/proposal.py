@@ -1,0 +1,198 @@
+"""A proposal's document and the decision in it: two readings of the same text.
+
+The front matter holds the decision's terms in plain words, the body its reasons. All of both is in
+what approvers sign: the body and the terms that a decision has no field for become its `reasons`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from string import Template
+from typing import Any
+
+from dutchdoor.audit.document import Document
+from dutchdoor.clock import from_iso, to_iso
+from dutchdoor.errors import Invalid
+from dutchdoor.evidence.decision import Audience, Decision, GuardTerms, Level
+from dutchdoor.ids import BundleDigest, DecisionId
+from dutchdoor.release.model import DEFAULTS, audience
+
+__all__ = ["decision_of", "document_of", "fresh_body"]
+
+PLACEHOLDER = "[write here"
+_FIELDS = frozenset(
+    {
+        "proposal",
+        "decision",
+        "model",
+        "bundle",
+        "level",
+        "stage",
+        "audiences",
+        "guard",
+        "hidden_size",
+        "vectors_max",
+        "audit",
+        "supersedes",
+        "in_force_from",
+        "in_force_until",
+        "observation_days",
+        "proposed_by",
+        "proposed_by_key",
+        "heard",
+    }
+)
+
+
+def fresh_body(texts: Mapping[str, str]) -> str:
+    """A new decision's body. texts: model, stage, reasons, margin, conditions, heard."""
+    template = resources.files("dutchdoor.release").joinpath("templates", "decision.md")
+    return Template(template.read_text(encoding="utf-8")).substitute(texts)
+
+
+def document_of(
+    proposal: str,
+    decision: Decision,
+    body: str,
+    *,
+    proposed_by: str,
+    proposed_by_key: str,
+    observation_days: int,
+    heard: tuple[str, ...],
+) -> Document:
+    """The document of a proposal; `decision.reasons` is left aside, `body` takes its place."""
+    front: dict[str, Any] = {
+        "proposal": proposal,
+        "decision": decision.id,
+        "model": decision.model,
+        "bundle": decision.bundle,
+        "level": str(decision.level),
+        "stage": decision.stage,
+        "audiences": [
+            {
+                "audience": row.name,
+                "depths": [str(depth) for depth in row.depths],
+                "people": list(row.people),
+            }
+            for row in decision.audiences
+        ],
+        "guard": {
+            "probe": decision.guard.probe,
+            "threshold": decision.guard.threshold,
+            "hold_back_tokens": decision.guard.hold_back_tokens,
+        },
+        "hidden_size": decision.hidden_size,
+        "vectors_max": decision.vectors_max,
+        "audit": decision.audit,
+        "supersedes": decision.supersedes,
+        "in_force_from": to_iso(decision.not_before_ms),
+        "in_force_until": to_iso(decision.not_after_ms),
+        "observation_days": observation_days,
+        "proposed_by": proposed_by,
+        "proposed_by_key": proposed_by_key,
+        "heard": list(heard),
+    }
+    return Document(front, body)
+
+
+def decision_of(document: Document) -> Decision:
+    """The decision that the document (unverified) states.
+
+    Raises Invalid: a field is missing, unknown or of the wrong kind, an audience, depth or level
+    is unknown, the text has a place left to write in or is too long, or the decision breaks a
+    rule of decisions.
+    """
+    front = document.front
+    unknown = sorted(set(front) ^ _FIELDS)
+    if unknown:
+        word = "missing" if unknown[0] in _FIELDS else "not a field of a decision"
+        raise _bad(f"'{unknown[0]}' is {word}", "docs/reference/decision.md has the fields")
+    guard = front["guard"]
+    if not isinstance(guard, dict) or set(guard) != {"probe", "threshold", "hold_back_tokens"}:
+        raise _bad("'guard' needs probe, threshold and hold_back_tokens")
+    rows = front["audiences"]
+    if not isinstance(rows, list) or not rows:
+        raise _bad("'audiences' names nobody")
+    decision = Decision(
+        id=DecisionId(_text(front, "decision")),
+        bundle=BundleDigest(_text(front, "bundle")),
+        model=_text(front, "model"),
+        level=_level(_text(front, "level")),
+        stage=_text(front, "stage"),
+        audiences=tuple(_audience(row) for row in rows),
+        guard=GuardTerms(
+            _text(guard, "probe"), _text(guard, "threshold"), _count(guard, "hold_back_tokens")
+        ),
+        hidden_size=_count(front, "hidden_size"),
+        vectors_max=_count(front, "vectors_max"),
+        audit=_text(front, "audit"),
+        reasons=_reasons(document),
+        supersedes=_text(front, "supersedes"),
+        not_before_ms=from_iso(_text(front, "in_force_from")),
+        not_after_ms=from_iso(_text(front, "in_force_until")),
+    )
+    decision.check()
+    return decision
+
+
+def _reasons(document: Document) -> str:
+    front = document.front
+    if PLACEHOLDER in document.body:
+        hint = "write the decision's reasons into decision.md"
+        raise _bad(f"the text still has a place that says '{PLACEHOLDER}'", hint)
+    heard = front["heard"]
+    if not isinstance(heard, list) or not all(isinstance(name, str) for name in heard):
+        raise _bad("'heard' is no list of names")
+    key = _text(front, "proposed_by_key")
+    lines = [
+        document.body.strip(),
+        "",
+        f"Proposed by: {_text(front, 'proposed_by')}{f' ({key})' if key else ''}.",
+        f"Watched for {_count(front, 'observation_days')} days before a wider stage is proposed.",
+        f"Heard: {', '.join(heard) or 'nobody besides'}.",
+        f"Proposal: {_text(front, 'proposal')}.",
+    ]
+    text = "\n".join(lines)
+    if len(text.encode()) > DEFAULTS.reasons_bytes_max:
+        raise _bad(
+            f"the text is longer than {DEFAULTS.reasons_bytes_max} bytes",
+            "keep the reasons short and put the rest into the audit",
+        )
+    return text
+
+
+def _audience(row: Any) -> Audience:
+    if not isinstance(row, dict) or set(row) != {"audience", "depths", "people"}:
+        raise _bad("a row of 'audiences' needs audience, depths and people")
+    for name in ("depths", "people"):
+        value = row[name]
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise _bad(f"'{name}' of an audience is no list of words")
+    return audience(str(row["audience"]), row["depths"], row["people"])
+
+
+def _level(word: str) -> Level:
+    try:
+        return Level(word)
+    except ValueError as error:
+        hint = "known: " + ", ".join(Level)
+        raise Invalid(f"no level '{word}'", code="unknown_level", hint=hint) from error
+
+
+def _text(front: Mapping[str, Any], name: str) -> str:
+    value = front[name]
+    if not isinstance(value, str):
+        raise _bad(f"'{name}' is no text", "put it into quotes")
+    return value
+
+
+def _count(front: Mapping[str, Any], name: str) -> int:
+    value = front[name]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise _bad(f"'{name}' is no whole number")
+    return value
+
+
+def _bad(message: str, hint: str = "") -> Invalid:
+    return Invalid(f"decision.md: {message}", code="bad_proposal", hint=hint)

@@ -1,0 +1,100 @@
+"""Where every signed decision stands, read from the register that follows the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dutchdoor.errors import NotFound
+from dutchdoor.evidence.decision import Decision
+from dutchdoor.evidence.register import DecisionRegister, Step
+from dutchdoor.release.model import HistoryRow, State
+
+__all__ = ["Standing", "history_rows", "latest", "row_of", "signed", "to_compile"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A signed decision, where it stands, and why where it was revoked."""
+
+    decision: Decision
+    state: State
+    reason: str
+    index: int
+
+
+def history_rows(register: DecisionRegister, now_ms: int) -> list[HistoryRow]:
+    """All decisions that were ever signed, in the log's order."""
+    found = [row for bundle in register.bundles() for row in _standings(register, bundle, now_ms)]
+    found.sort(key=lambda row: row.index)
+    return [row_of(row.decision, row.state, row.index, row.reason) for row in found]
+
+
+def latest(register: DecisionRegister, bundle: str) -> Decision | None:
+    """The decision that a new one on this bundle would take the place of."""
+    steps = register.history(bundle)
+    return steps[-1].decision if steps else None
+
+
+def signed(register: DecisionRegister, name: str, now_ms: int) -> Standing:
+    """The decision of this id, the latest of this bundle, or the latest of the only bundle.
+
+    Raises NotFound: there is none, or no name and several bundles.
+    """
+    bundles = register.bundles()
+    chosen = [name] if name in bundles else bundles if not name and len(bundles) == 1 else []
+    for bundle in chosen:
+        return _standings(register, bundle, now_ms)[-1]
+    for bundle in bundles:
+        for row in _standings(register, bundle, now_ms):
+            if row.decision.id == name:
+                return row
+    message = f"no decision or proposal '{name}'" if name else "say which decision"
+    raise NotFound(message, code="no_decision", hint="dutchdoor release history")
+
+
+def to_compile(register: DecisionRegister, now_ms: int) -> list[Decision]:
+    """Each bundle's latest decision, where it is not revoked and not over.
+
+    One that is not yet in force is among them: when its day comes nobody compiles again.
+    """
+    rows = [_standings(register, bundle, now_ms) for bundle in register.bundles()]
+    last = [row[-1] for row in rows if row]
+    return [row.decision for row in last if row.state in {State.IN_FORCE, State.NOT_YET}]
+
+
+def row_of(decision: Decision, state: State, index: int, reason: str) -> HistoryRow:
+    """One line of the history."""
+    return HistoryRow(
+        decision=decision.id,
+        bundle=decision.bundle,
+        model=decision.model,
+        level=str(decision.level),
+        stage=decision.stage,
+        state=state,
+        index=index,
+        reason=reason,
+    )
+
+
+def _standings(register: DecisionRegister, bundle: str, now_ms: int) -> list[Standing]:
+    steps = register.history(bundle)
+    rows = []
+    for place, step in enumerate(steps):
+        if step.decision is not None:
+            state, reason = _state(step.decision, steps[place + 1 :], now_ms)
+            rows.append(Standing(step.decision, state, reason, step.index))
+    return rows
+
+
+def _state(decision: Decision, later: Sequence[Step], now_ms: int) -> tuple[State, str]:
+    if later:
+        first = later[0]
+        if first.decision is None:
+            return State.REVOKED, first.reason
+        return State.SUPERSEDED, ""
+    if now_ms < decision.not_before_ms:
+        return State.NOT_YET, ""
+    if now_ms >= decision.not_after_ms:
+        return State.EXPIRED, ""
+    return State.IN_FORCE, ""

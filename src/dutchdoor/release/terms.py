@@ -1,0 +1,47 @@
+"""What a decision must agree with, and the plain words it starts from."""
+
+from __future__ import annotations
+
+from dutchdoor.audit.summary import AuditSummary
+from dutchdoor.errors import Invalid
+from dutchdoor.evidence.decision import Decision
+
+__all__ = ["DEFAULT_CONDITIONS", "default_margin", "must_be_audited"]
+
+DEFAULT_CONDITIONS = """\
+- a way around the guard becomes known that works for ordinary people
+- the weights, or a copy of them, are found outside custody
+- a serious incident in which this model had a part
+- the model, its guard or the people it is offered to change
+- the audit's figures are shown to be wrong"""
+
+
+def default_margin(decision: Decision) -> str:
+    """Words for the safety margin that follow from the terms alone."""
+    part = 100 * decision.vectors_max // max(decision.hidden_size, 1)
+    return (
+        f"At most {decision.vectors_max} of {decision.hidden_size} independent vectors ({part} %) "
+        "may ever leave; the guard judges before the first token; every inference is recorded; "
+        "the decision ends by itself and can be revoked at any moment, also in running streams."
+    )
+
+
+def must_be_audited(decision: Decision, summary: AuditSummary) -> None:
+    """Raises Invalid unless `summary` is the audit of exactly this decision's bundle and guard."""
+    if decision.audit != summary.digest:
+        message = "the decision names another audit"
+        raise Invalid(message, code="audit_missing")
+    if decision.bundle != summary.bundle:
+        message = "the audit is of another bundle than the decision"
+        raise Invalid(message, code="other_bundle", hint="audit the bundle that is to be released")
+    if not summary.probe["digest"]:
+        message = "the audit fitted no probe, so there is no guard to require"
+        raise Invalid(message, code="probe_missing", hint="fit the probe and audit again")
+    if decision.guard.probe != summary.probe["digest"]:
+        message = "the decision requires another probe than the one that was audited"
+        hint = f"the audited probe is {summary.probe['digest']}"
+        raise Invalid(message, code="probe_not_audited", hint=hint)
+    blocking = [finding.id for finding in summary.findings if finding.blocks]
+    if blocking:
+        message = f"the audit has open severe findings: {', '.join(blocking)}"
+        raise Invalid(message, code="finding_open")
