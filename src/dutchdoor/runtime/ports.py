@@ -26,6 +26,7 @@ __all__ = [
     "PromptJudge",
     "Sink",
     "StreamJudge",
+    "Tensor",
     "Ticket",
     "Work",
 ]
@@ -98,15 +99,36 @@ class PromptJudge(Protocol):
         ...
 
 
+class Tensor(Protocol):
+    """One tensor in memory. dtype: as safetensors writes it. data: its bytes, writable."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def data(self) -> memoryview: ...
+
+
 class BundleFiles(Protocol):
-    """A bundle, opened in memory: the only place the plaintext is."""
+    """A bundle, opened in memory: `weights.reader.SealedBundle`."""
 
     @property
     def digest(self) -> str: ...
 
-    @property
-    def names(self) -> Sequence[str]: ...
+    def names(self) -> tuple[str, ...]:
+        """The plain files' names."""
+        ...
 
     def read(self, name: str) -> memoryview:
-        """The file's bytes, verified. Raises Tampered: they were changed."""
+        """A file's bytes. Raises Tampered: they were changed."""
+        ...
+
+    def tensors(self, name: str) -> Sequence[Tensor]:
+        """The tensors of one safetensors file, as views. Raises Tampered: it was changed."""
         ...

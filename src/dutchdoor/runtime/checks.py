@@ -1,0 +1,118 @@
+"""Whether a request is one at all: bounds and kinds, before any tensor is touched."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from dutchdoor.errors import Invalid, Refused
+from dutchdoor.runtime.model import EngineFacts, RuntimeLimits
+from dutchdoor.runtime.protocol import ChatMessage, FitProbe, Generate, ReadActivations
+
+__all__ = [
+    "check_fit",
+    "check_generate",
+    "check_prompt",
+    "check_prompt_tokens",
+    "check_read",
+    "layer_of",
+]
+
+ROLES = frozenset({"system", "user", "assistant"})
+_TAP = re.compile(r"blocks\.(0|[1-9][0-9]{0,3})\.hook_resid_post")
+
+
+def check_prompt(
+    limits: RuntimeLimits,
+    chat: list[ChatMessage],
+    text: str | None,
+    token_ids: list[int] | None,
+    vocabulary: int,
+) -> None:
+    """Raises Invalid unless exactly one kind of prompt is given, in bounds."""
+    if [bool(chat), text is not None, token_ids is not None].count(True) != 1:
+        message = "exactly one of chat, text and token ids makes a prompt"
+        raise Invalid(message, code="bad_prompt")
+    if len(chat) > limits.messages_max:
+        raise Invalid(f"more than {limits.messages_max} messages", code="bad_prompt")
+    for turn in chat:
+        # A chat template writes the role as it is: an invented one could forge a turn.
+        if turn.role not in ROLES:
+            hint = "use system, user or assistant"
+            raise Invalid("a message of an unknown role", code="bad_prompt", hint=hint)
+    characters = sum(len(turn.content) for turn in chat) + len(text or "")
+    if characters > limits.text_bytes_max:
+        raise Invalid("the prompt is too long", code="prompt_too_long")
+    if token_ids is not None and not all(0 <= n < vocabulary for n in token_ids):
+        raise Invalid("a token id that the model does not have", code="bad_prompt")
+
+
+def check_prompt_tokens(limits: RuntimeLimits, facts: EngineFacts, count: int) -> None:
+    """Raises Invalid where a prompt of `count` tokens is empty or too long."""
+    most = min(limits.prompt_tokens_max, facts.context)
+    if count == 0:
+        raise Invalid("an empty prompt", code="bad_prompt", hint="give at least one token")
+    if count > most:
+        message = f"the prompt has {count} tokens, and {most} are the most"
+        raise Invalid(message, code="prompt_too_long", hint="shorten the prompt")
+
+
+def check_generate(work: Generate, limits: RuntimeLimits, facts: EngineFacts) -> None:
+    """Raises Invalid: out of bounds. Raises Refused: a combination that gives the model away."""
+    check_prompt(limits, work.chat, work.text, work.token_ids, facts.vocabulary)
+    _check(0 <= work.tokens_max <= limits.completion_tokens_max, "tokens_max")
+    _check(work.tokens_max > 0 or work.echo, "tokens_max", "0 tokens need echo")
+    _check(_within(work.temperature, 0.0, 10.0), "temperature")
+    _check(_within(work.top_p, 0.0, 1.0) and work.top_p > 0, "top_p")
+    _check(_within(work.frequency_penalty, -2.0, 2.0), "frequency_penalty")
+    _check(_within(work.presence_penalty, -2.0, 2.0), "presence_penalty")
+    _check(-1 <= work.logprobs <= limits.top_logprobs_max, "logprobs")
+    _check(0 <= work.hold_back_tokens <= limits.hold_back_tokens_max, "hold_back_tokens")
+    _check(work.seed is None or -(2**63) <= work.seed < 2**63, "seed")
+    _check(len(work.stop) <= limits.stops_max, "stop")
+    _check(all(0 < len(stop) <= limits.stop_characters_max for stop in work.stop), "stop")
+    _check(len(work.logit_bias) <= limits.logit_biases_max, "logit_bias")
+    for token_id, bias in work.logit_bias.items():
+        _check(0 <= token_id < facts.vocabulary and _within(bias, -100.0, 100.0), "logit_bias")
+    if work.logit_bias and work.logprobs >= 0:
+        # Biases lift any token into the top list: together they read out whole logit rows.
+        # Source: Carlini et al. 2024, arXiv 2403.06634.
+        message = "logit_bias and logprobs exclude each other"
+        raise Refused(message, code="bias_with_logprobs", hint="ask for one of the two")
+
+
+def check_read(work: ReadActivations, limits: RuntimeLimits, facts: EngineFacts) -> list[int]:
+    """The layers of the taps, in their order. Raises Invalid: out of bounds or no such tap."""
+    check_prompt(limits, work.chat, work.text, None, facts.vocabulary)
+    _check(1 <= work.positions <= limits.positions_max, "positions")
+    _check(0 < len(work.taps) <= limits.taps_max, "taps")
+    _check(len(set(work.taps)) == len(work.taps), "taps")
+    return [layer_of(tap, facts.layers) for tap in work.taps]
+
+
+def check_fit(work: FitProbe, limits: RuntimeLimits) -> None:
+    """Raises Invalid where there are no examples of both labels, or too many."""
+    _check(len(work.examples) <= limits.examples_max, "examples")
+    labels = {example.label for example in work.examples}
+    _check(labels == {0, 1}, "examples", "examples of both labels are needed")
+    characters = sum(len(example.text) for example in work.examples)
+    _check(characters <= 16 * limits.text_bytes_max, "examples")
+
+
+def layer_of(tap: str, layers: int) -> int:
+    """The layer of a tap's name, `blocks.14.hook_resid_post`. Raises Invalid: no such tap."""
+    found = _TAP.fullmatch(tap)
+    if found is None or int(found[1]) >= layers:
+        hint = f"taps are blocks.0.hook_resid_post to blocks.{layers - 1}.hook_resid_post"
+        raise Invalid("there is no such tap", code="bad_tap", hint=hint)
+    return int(found[1])
+
+
+def _within(value: float, low: float, high: float) -> bool:
+    return math.isfinite(value) and low <= value <= high
+
+
+def _check(holds: bool, name: str, why: str = "") -> None:
+    if not holds:
+        message = f"{name} is out of bounds" + (f": {why}" if why else "")
+        raise Invalid(message, code="bad_request", hint=f"see the limits of {name}")
