@@ -41,7 +41,9 @@ class _Judgment:
 
     def __bool__(self) -> NoReturn:
         # `if access.decide(request):` would let every refusal through.
-        raise AssertionError("a judgment has no truth value: ask whether it is Allowed or a Refusal")
+        raise AssertionError(
+            "a judgment has no truth value: ask whether it is Allowed or a Refusal"
+        )
 
 
 class ContentMode(StrEnum):

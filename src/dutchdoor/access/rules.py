@@ -19,6 +19,7 @@ from dutchdoor.clock import to_iso
 __all__ = [
     "Spending",
     "budget_refusal",
+    "first",
     "furthest",
     "grant_refusal",
     "holder_refusal",
@@ -154,6 +155,11 @@ def budget_refusal(grant: Grant, asked: Amounts, spending: Spending) -> Refusal 
             grant=grant,
         )
     return None
+
+
+def first(*refusals: Refusal | None) -> Refusal | None:
+    """The first of `refusals` that is one; None where none is."""
+    return next((refusal for refusal in refusals if refusal is not None), None)
 
 
 def furthest(refusals: Sequence[Refusal]) -> Refusal:

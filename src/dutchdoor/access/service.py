@@ -22,6 +22,7 @@ from dutchdoor.access.model import (
 )
 from dutchdoor.access.register import Register
 from dutchdoor.access.rules import (
+    first,
     furthest,
     grant_refusal,
     key_refusal,
@@ -81,9 +82,8 @@ class Access(Register):
         key = ApiKey.parse(api_key)
         directory = self._fresh()
         record = directory.key_of(key.keyed_hash(self._hash_key))
-        refusal = key_refusal(record, self._clock.now_ms())
         person = None if record is None else directory.people.get(record.person)
-        refusal = refusal or person_refusal(person)
+        refusal = first(key_refusal(record, self._clock.now_ms()), person_refusal(person))
         if refusal is not None:
             raise Refused(refusal.message, code=refusal.code, hint=refusal.hint)
         assert record is not None
@@ -112,7 +112,7 @@ class Access(Register):
         grants = directory.grants_of.get((person.id, request.bundle), ())
         refusals = []
         for grant in grants:
-            judgment = grant_refusal(grant, request, now_ms) or self._ruling(request, person, grant)
+            judgment = self._judge(request, person, grant, now_ms)
             if isinstance(judgment, Allowed):
                 return judgment
             refusals.append(judgment)
@@ -137,10 +137,10 @@ class Access(Register):
         found = directory.grants.get(grant)
         if found is None:
             return Refusal("no_grant", f"there is no grant {grant}", "access.no_grant")
-        return (
-            standing_refusal(found, now_ms)
-            or person_refusal(directory.people.get(found.person))
-            or key_refusal(directory.keys.get(key), now_ms)
+        return first(
+            standing_refusal(found, now_ms),
+            person_refusal(directory.people.get(found.person)),
+            key_refusal(directory.keys.get(key), now_ms),
         )
 
     def reserve(
@@ -198,7 +198,12 @@ class Access(Register):
         """The independent vectors of `bundle` released or set aside, over all people."""
         return self._store.released(bundle)
 
-    def _ruling(self, request: AccessRequest, person: Person, grant: Grant) -> Allowed | Refusal:
+    def _judge(
+        self, request: AccessRequest, person: Person, grant: Grant, now_ms: int
+    ) -> Allowed | Refusal:
+        refusal = grant_refusal(grant, request, now_ms)
+        if refusal is not None:
+            return refusal
         ruling = self._rules_in_force().rule_on(request, person, grant)
         if ruling.permits:
             return Allowed(grant, ruling.rule, ruling.reason)
@@ -246,8 +251,8 @@ def _standing(directory: Directory, caller: Caller, now_ms: int) -> Refusal | No
     key = directory.keys.get(caller.key)
     if key is not None and key.person != caller.person.id:
         key = None
-    refusal = person_refusal(directory.people.get(caller.person.id))
-    return refusal or key_refusal(key, now_ms)
+    person = directory.people.get(caller.person.id)
+    return first(person_refusal(person), key_refusal(key, now_ms))
 
 
 def _excluded(request: AccessRequest, person: Person) -> Refusal:

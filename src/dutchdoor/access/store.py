@@ -19,7 +19,7 @@ from dutchdoor.access.model import (
     Reservation,
 )
 from dutchdoor.access.rows import grant_of, grant_row, key_of, person_of, person_row
-from dutchdoor.access.rules import Spending, budget_refusal, holder_refusal, standing_refusal
+from dutchdoor.access.rules import Spending, budget_refusal, first, holder_refusal, standing_refusal
 from dutchdoor.db.engine import Database
 from dutchdoor.db.schema import metadata
 from dutchdoor.errors import NotFound
@@ -242,7 +242,9 @@ class AccessStore:
             if row is None:
                 raise _no_grant(grant)
             found = grant_of(row)
-            refusal = standing_refusal(found, now_ms) or holder_refusal(active=row.holder_active)
+            refusal = first(
+                standing_refusal(found, now_ms), holder_refusal(active=row.holder_active)
+            )
             if refusal is not None:
                 return refusal
             used = Amounts(row.used_requests, row.used_tokens, row.used_vectors)

@@ -24,6 +24,7 @@ __all__ = [
     "check_revision",
     "create_sqlite",
     "open_database",
+    "parse_url",
     "sqlite_url",
 ]
 
@@ -110,7 +111,7 @@ def open_database(url: str, limits: DatabaseLimits | None = None) -> Database:
     Raises NotFound: there is none. Invalid: its schema is older or newer than this program, or
     the URL is not one we can use. Unavailable: it cannot be read.
     """
-    parsed = _parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
         hint = "make a workspace with 'dutchdoor init'"
         raise NotFound("there is no state database here", code="no_database", hint=hint)
@@ -158,7 +159,8 @@ def _unavailable() -> Unavailable:
     return Unavailable(message, code="database_unavailable", hint=hint)
 
 
-def _parse(url: str) -> sqlalchemy.URL:
+def parse_url(url: str) -> sqlalchemy.URL:
+    """The parts of a database's URL. Raises Invalid: not one, or one that keeps nothing."""
     try:
         parsed = make_url(url)
     except SQLAlchemyError as error:
@@ -170,7 +172,7 @@ def _parse(url: str) -> sqlalchemy.URL:
 
 
 def _engine(url: str, limits: DatabaseLimits) -> Engine:
-    parsed = _parse(url)
+    parsed = parse_url(url)
     # hide_parameters: an error of the driver never shows what was being stored.
     engine = sqlalchemy.create_engine(
         parsed,

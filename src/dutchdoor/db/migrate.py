@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import sqlalchemy
-from sqlalchemy.engine import make_url
 
-from dutchdoor.db.engine import Database, check_revision, create_sqlite
+from dutchdoor.db.engine import Database, check_revision, create_sqlite, parse_url
 from dutchdoor.db.schema import SCHEMA_REVISION
 from dutchdoor.errors import Invalid
 
@@ -22,7 +21,7 @@ def upgrade(url: str) -> str:
     Makes an SQLite file that is not there yet. Does nothing where the schema is right already.
     Raises Invalid: the schema is newer than this program. Unavailable: it cannot be written.
     """
-    parsed = make_url(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         create_sqlite(Path(parsed.database))
     database = Database(url)
