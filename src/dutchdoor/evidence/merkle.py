@@ -177,13 +177,13 @@ def verify_consistency(
     continuation so that a proof would say nothing.
     Source: RFC 9162, section 2.1.4.2.
     """
-    _check_hashes([root1, root2, *proof])
     if not 1 <= size1 <= size2:
         raise Invalid(f"no proof from size {size1} to {size2}", code="bad_proof")
     if size1 == size2:
         if proof or root1 != root2:
             raise Invalid("one size, two roots, or a needless proof", code="bad_proof")
         return
+    _check_hashes([root1, root2, *proof])
     path = [root1, *proof] if size1 & (size1 - 1) == 0 else list(proof)
     if not path:
         raise Invalid("the consistency proof is empty", code="bad_proof")
