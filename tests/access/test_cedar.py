@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -309,3 +310,18 @@ def test_installing_keeps_what_people_wrote(folder: Path) -> None:
     assert install_default_policies(folder) == ()
     assert (folder / "base.cedar").read_text() == "// ours"
     assert install_default_policies(folder.parent / "new") == ("base.cedar", "schema.cedarschema")
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policies.md").read_text()
+
+
+def test_every_rule_on_the_page_would_come_into_force(folder: Path) -> None:
+    blocks = re.findall(r"```cedar\n(.*?)```", PAGE, re.DOTALL)
+    assert len(blocks) == 2
+    (folder / "page.cedar").write_text("\n".join(blocks))
+    assert len(PolicyBook(folder).current.rules) == 9 + 3
+
+
+def test_the_page_names_every_house_rule_and_its_effect(policies: Policies) -> None:
+    for rule in policies.rules:
+        assert f"| `{rule.id}` | {rule.effect} |" in PAGE

@@ -305,7 +305,8 @@ def test_changed_rules_come_into_force_while_running(house: House) -> None:
     caller = house.caller(person)
     house.grant(person)
     assert isinstance(access.decide(ask(caller)), Allowed)
-    rule = f'@id("stop") @reason("Stopped.") forbid (principal, action, resource == Bundle::"{BUNDLE}");'
+    stop = f'forbid (principal, action, resource == Bundle::"{BUNDLE}");'
+    rule = f'@id("stop") @reason("Stopped.") {stop}'
     (house.folder / "policies" / "stop.cedar").write_text(rule)
     ticks[0] = 1.0
     answer = access.decide(ask(caller))

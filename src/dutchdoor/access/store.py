@@ -128,7 +128,7 @@ _STANDING = (
 
 
 class Change:
-    """One change to people, keys or grants, inside its transaction. Made by `AccessStore.change`."""
+    """One change to people, keys or grants, in the transaction of `AccessStore.change`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -218,8 +218,9 @@ class AccessStore:
     def change(self) -> Iterator[Change]:
         """A change to people, keys or grants; other processes see it by the epoch it raises."""
         with self._database.write() as connection:
-            yield Change(connection)
+            # Before the change is made and recorded, so that it cannot fail after the recording.
             connection.execute(access_epoch.update().values(epoch=access_epoch.c.epoch + 1))
+            yield Change(connection)
 
     def reserve(
         self,
