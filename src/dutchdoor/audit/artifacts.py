@@ -1,19 +1,35 @@
-"""What should have come with a model, what did, and what is missing: rows of the checklist C1."""
+"""What should have come with a model, what did, and what is missing: rows of the checklist C1.
+
+A sealed bundle tells nobody the names of its files, so the plain files are listed while they are
+still there, by `facts_of_folder`. That they are the ones that were sealed is the word of whoever
+collects; the digests let anybody check it against their own copy.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from dutchdoor.errors import Invalid
+from dutchdoor.errors import Invalid, NotFound
 
-__all__ = ["Artifact", "BundleFacts", "BundleFile", "artifacts_of", "read_artifacts"]
+__all__ = [
+    "Artifact",
+    "BundleFacts",
+    "BundleFile",
+    "artifacts_of",
+    "facts_of_folder",
+    "read_artifacts",
+]
+
+FILES_MAX = 4_096
 
 
 @dataclass(frozen=True)
 class BundleFile:
-    """One file of a bundle, as its authenticated header names it.
+    """One file of a bundle.
 
     path: relative, with `/`. size: bytes. digest: `sha256:` and 64 hexadecimal digits.
     """
@@ -25,14 +41,16 @@ class BundleFile:
 
 @dataclass(frozen=True)
 class BundleFacts:
-    """What a bundle's header says of itself; known without opening a weight.
+    """What is known of a bundle.
 
-    bundle: its digest. guard_rules: version of the text rules in use, or "".
+    bundle: its digest. files: the plain files it was sealed from. sealed: its sealed files, whose
+    names tell nothing, as its manifest names them. guard_rules: version of the text rules in use.
     """
 
     bundle: str
     model: str
     files: tuple[BundleFile, ...]
+    sealed: tuple[BundleFile, ...] = ()
     guard_rules: str = ""
 
 
@@ -112,6 +130,31 @@ _EXPECTED = (
 )
 
 
+def facts_of_folder(
+    folder: Path,
+    *,
+    bundle: str,
+    model: str,
+    sealed: Iterable[BundleFile] = (),
+    guard_rules: str = "",
+) -> BundleFacts:
+    """The facts of a bundle that was sealed from `folder`; reads every byte once.
+
+    Raises NotFound: no such folder. Raises Invalid: more than 4,096 files.
+    """
+    if not folder.is_dir():
+        raise NotFound(f"there is no folder {folder}", code="no_model_folder")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    if len(paths) > FILES_MAX:
+        raise Invalid(f"{folder} has more than {FILES_MAX} files", code="too_many_files")
+    files = []
+    for path in paths:
+        with path.open("rb") as file:
+            digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        files.append(BundleFile(path.relative_to(folder).as_posix(), path.stat().st_size, digest))
+    return BundleFacts(bundle, model, tuple(files), tuple(sealed), guard_rules)
+
+
 def artifacts_of(facts: BundleFacts, notes: Mapping[str, str]) -> tuple[Artifact, ...]:
     """The checklist's rows for a bundle.
 
@@ -130,6 +173,14 @@ def artifacts_of(facts: BundleFacts, notes: Mapping[str, str]) -> tuple[Artifact
                 gap=gap,
             )
         )
+    sealed = Artifact(
+        name="sealed files",
+        required=True,
+        files=tuple(file.path for file in facts.sealed),
+        digests=tuple(file.digest for file in facts.sealed),
+        gap="" if facts.sealed else notes.get("sealed files", "") or "the manifest was not read",
+    )
+    rows.append(sealed)
     rules = (facts.guard_rules,) if facts.guard_rules else ()
     gap = "" if rules else notes.get("guard rules", "") or "no text rules are configured"
     rows.append(Artifact("guard rules", False, rules, (), gap))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from dutchdoor import canonical
 from dutchdoor.errors import Invalid, NotFound
 
 __all__ = ["Item", "answers_correctly", "benign_lookalikes", "choose", "harmful", "short_answers"]
@@ -40,13 +39,9 @@ def harmful() -> tuple[Item, ...]:
 
 
 def benign_lookalikes() -> tuple[Item, ...]:
-    """The benign requests of the guard's starter set that look like harmful ones.
-
-    Where the set marks none, all its benign requests.
-    """
-    rows = list(_rows("dutchdoor.guard", "starter/benign.jsonl"))
-    marked = [row for row in rows if "look" in str(row.get("category", "")).casefold()]
-    return tuple(_item(row) for row in marked or rows)
+    """The benign requests of the guard's starter set that look like harmful ones."""
+    rows = _rows("dutchdoor.guard", "starter/benign.jsonl")
+    return tuple(_item(row) for row in rows if row["source"].startswith("look-alike-"))
 
 
 def choose(items: Sequence[Item], size: int, seed: int) -> tuple[Item, ...]:
@@ -80,10 +75,7 @@ def answers_correctly(text: str, answers: Iterable[str]) -> bool:
 
 
 def _item(row: dict[str, Any]) -> Item:
-    text = str(row["text"])
-    # An id that follows from the text: it stays when the set is reordered or grows.
-    name = str(row.get("id") or "item-" + canonical.sha256_hex(text.encode())[:12])
-    return Item(name, text, str(row.get("category") or row.get("hazard") or row.get("source", "")))
+    return Item(row["id"], row["text"], row["category"])
 
 
 def _rows(package: str, path: str) -> Iterable[dict[str, Any]]:

@@ -265,5 +265,5 @@ class AuditStatus:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("not a string")
+        raise Invalid("a finding holds something that is no text", code="bad_finding")
     return value
