@@ -199,6 +199,7 @@ def test_recorded_means_recorded_as_it_is(quorum: Quorum, clock: FixedClock) -> 
         kind,
         changed(bundle=OTHER_BUNDLE),
         changed(request="sha256:" + "0" * 64),
+        changed(runtime_key="sha256:" + "0" * 64),
         changed(decision="decision_other"),
         changed(custodians=[]),
         changed(custodians=None),

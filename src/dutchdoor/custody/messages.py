@@ -52,6 +52,11 @@ class OpenRequest:
         """`sha256:` and 64 hexadecimal digits: the name of exactly this request."""
         return "sha256:" + canonical.sha256_hex(self.encode())
 
+    @property
+    def runtime_key(self) -> str:
+        """`sha256:` and the digest of the runtime's public key: to whom the shares go."""
+        return "sha256:" + canonical.sha256_hex(self.public_key)
+
     @classmethod
     def decode(cls, data: bytes) -> OpenRequest:
         """The request of `data` (unverified bytes); whether it is fresh is the custodian's to say.

@@ -65,6 +65,7 @@ class Agreement(NamedTuple):
 
     custodian: str
     request: str
+    runtime_key: str
     decision: DecisionId
     decision_index: int
 
@@ -104,7 +105,13 @@ class Custodian:
         """
         parsed, in_force = self._check(request, shares)
         unwrap_share(shares, self._key)
-        return Agreement(self.key_id, parsed.digest, in_force.decision.id, in_force.index)
+        return Agreement(
+            custodian=self.key_id,
+            request=parsed.digest,
+            runtime_key=parsed.runtime_key,
+            decision=in_force.decision.id,
+            decision_index=in_force.index,
+        )
 
     def release(self, request: bytes, shares: WrappedShares, recorded: Recorded) -> ShareRelease:
         """This custodian's share, sealed to the runtime's key.
@@ -155,8 +162,8 @@ class Custodian:
     def _check_recorded(self, recorded: Recorded, request: OpenRequest, in_force: InForce) -> None:
         entry = Entry.decode(recorded.data)
         body = entry.body
-        named = (body.get("bundle"), body.get("request"), body.get("decision"))
-        wanted = (request.bundle, request.digest, in_force.decision.id)
+        named = [body.get(name) for name in ("bundle", "request", "runtime_key", "decision")]
+        wanted = [request.bundle, request.digest, request.runtime_key, in_force.decision.id]
         custodians = body.get("custodians")
         listed = isinstance(custodians, list) and self.key_id in custodians
         if entry.kind is not EntryKind.KEY_RELEASED or named != wanted or not listed:
@@ -307,6 +314,7 @@ def _entry(shares: WrappedShares, agreed: Sequence[Agreement], now_ms: int) -> E
     body: dict[str, Any] = {
         "bundle": shares.bundle,
         "request": first.request,
+        "runtime_key": first.runtime_key,
         "decision": first.decision,
         "decision_index": first.decision_index,
         "custodians": sorted(agreement.custodian for agreement in agreed),
