@@ -1,0 +1,237 @@
+"""Bundles of a workspace: sealed under a birth decision, found again by name or digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dutchdoor import canonical
+from dutchdoor.access.model import Person
+from dutchdoor.app import keys
+from dutchdoor.app.workspace import Workspace
+from dutchdoor.config import Places
+from dutchdoor.errors import Invalid, NotFound
+from dutchdoor.evidence.decision import Decision
+from dutchdoor.evidence.model import Entry, EntryKind
+from dutchdoor.ids import BundleDigest
+from dutchdoor.release.service import sign_birth
+from dutchdoor.weights.folder import open_folder
+from dutchdoor.weights.model import COMPANION_SUFFIX, Manifest, Report
+from dutchdoor.weights.seal import SEALED_SUFFIX, seal_folder
+
+__all__ = [
+    "Born",
+    "Bundle",
+    "bundle_names",
+    "find_bundle",
+    "hidden_size_of",
+    "probe_path",
+    "seal",
+]
+
+CONFIG_BYTES_MAX = 1 << 20
+INVENTORY_SUFFIX = ".inventory.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A sealed bundle in this workspace, its manifest verified against the holder's key."""
+
+    name: str
+    path: Path
+    manifest: Manifest
+
+    @property
+    def digest(self) -> BundleDigest:
+        return self.manifest.digest
+
+
+@dataclass(frozen=True)
+class InventoryRow:
+    """One file as it went into a bundle. digest: SHA-256 of its plaintext."""
+
+    path: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Born:
+    """A bundle just sealed, and the decision it was born under."""
+
+    bundle: Bundle
+    decision: Decision
+
+
+def bundle_names(places: Places) -> list[str]:
+    """The names of the bundles in this workspace, sorted."""
+    return sorted(path.name.removesuffix(SEALED_SUFFIX) for path in _folders(places))
+
+
+def find_bundle(workspace: Workspace, name: str | None) -> Bundle:
+    """The bundle of this name, digest or path; without one, the only bundle there is.
+
+    Raises NotFound: none, or several and no name. Raises Invalid, Tampered: it does not verify.
+    """
+    places = workspace.places
+    folders = _folders(places)
+    if name is None:
+        if len(folders) != 1:
+            known = ", ".join(bundle_names(places)) or "none; seal one with 'dutchdoor seal'"
+            message = f"{len(folders)} bundles in this workspace; say which"
+            raise NotFound(message, code="bundle_not_found", hint=f"--bundle NAME, of: {known}")
+        return _open(workspace, folders[0])
+    for path in folders:
+        if path.name.removesuffix(SEALED_SUFFIX) == name.removesuffix(SEALED_SUFFIX):
+            return _open(workspace, path)
+    if name.startswith("sha256:"):
+        for path in folders:
+            bundle = _open(workspace, path)
+            if bundle.digest == name:
+                return bundle
+    known = ", ".join(bundle_names(places)) or "none; seal one with 'dutchdoor seal'"
+    raise NotFound(f"no bundle '{name}' here", code="bundle_not_found", hint=f"there are: {known}")
+
+
+def seal(
+    workspace: Workspace,
+    source: Path,
+    name: str,
+    *,
+    quorum: tuple[int, int],
+    custodians: Sequence[str],
+    auditors: Sequence[Person],
+    report: Report | None = None,
+) -> Born:
+    """A new bundle of `source`, born under a decision that lets only `auditors` in.
+
+    The plaintext folder is read once and not needed afterwards. Where the record fails, no bundle
+    is left behind.
+    Raises as `weights.seal.seal_folder` does. Raises Invalid: no auditor, or the names of the
+    custodians are not as many as the quorum says.
+    """
+    threshold, count = quorum
+    if len(set(custodians)) != count:
+        message = f"{count} custodians are needed, {len(set(custodians))} are named"
+        raise Invalid(message, code="bad_quorum", hint="give --custodian NAME that often, or never")
+    if not auditors:
+        message = "a bundle is born under a decision that names its auditors"
+        raise Invalid(message, code="no_auditor", hint="give --auditor NAME")
+    hidden_size = hidden_size_of(source)
+    name = name.removesuffix(SEALED_SUFFIX)
+    target = workspace.places.bundles / f"{name}{SEALED_SUFFIX}"
+    public = [keys.ensure_custodian(workspace.places, custodian) for custodian in custodians]
+    holder = keys.holder(workspace.places)
+    sealed = seal_folder(
+        source,
+        target,
+        model=name,
+        holder=holder,
+        custodians=public,
+        threshold=threshold,
+        clock=workspace.clock,
+        report=report,
+    )
+    inventory = target.with_name(f"{name}{INVENTORY_SUFFIX}")
+    try:
+        value = {"bundle": sealed.digest, "files": _list_files(source)}
+        inventory.write_bytes(canonical.encode(value))
+        body = {
+            "bundle": sealed.digest,
+            "model": name,
+            "custodians": [custodian.key_id for custodian in public],
+            "threshold": threshold,
+        }
+        workspace.record(Entry(EntryKind.BUNDLE_SEALED, workspace.clock.now_ms(), body))
+        decision = sign_birth(
+            bundle=sealed.digest,
+            model=name,
+            hidden_size=hidden_size,
+            auditors=[person.id for person in auditors],
+            holder=holder,
+            record=workspace.record,
+            clock=workspace.clock,
+        )
+    except BaseException:
+        # A bundle without a decision could never be opened; without a record it must not exist.
+        shutil.rmtree(target, ignore_errors=True)
+        inventory.unlink(missing_ok=True)
+        raise
+    workspace.register.refresh()
+    return Born(Bundle(name, target, sealed.manifest), decision)
+
+
+def probe_path(bundle: Bundle, digest: str) -> Path:
+    """Where a bundle's probe of this digest lies: sealed, among the bundle's own files.
+
+    Raises Invalid: not a digest.
+    """
+    if re.fullmatch(r"sha256:[0-9a-f]{64}", digest) is None:
+        raise Invalid("not the digest of a probe", code="bad_probe_digest")
+    return bundle.path / f"probe-{digest.removeprefix('sha256:')}{COMPANION_SUFFIX}"
+
+
+def inventory_of(workspace: Workspace, bundle: Bundle) -> list[InventoryRow]:
+    """What went into a bundle, by the list its holder keeps; the sealed bundle itself hides names.
+
+    Raises NotFound: there is no list. Raises Invalid: it is of another bundle, or malformed.
+    """
+    path = workspace.places.bundles / f"{bundle.name}{INVENTORY_SUFFIX}"
+    try:
+        value = canonical.parse(path.read_bytes())
+        rows = [InventoryRow(row["path"], row["size"], row["digest"]) for row in value["files"]]
+        found = value["bundle"]
+    except FileNotFoundError as error:
+        hint = "the list is made when a bundle is sealed; seal it here again, or bring the list"
+        raise NotFound(f"no list of files at {path}", code="no_inventory", hint=hint) from error
+    except (KeyError, TypeError) as error:
+        raise Invalid(f"{path} is not a list of files", code="bad_inventory") from error
+    if found != bundle.digest:
+        raise Invalid(f"{path} is of another bundle", code="bad_inventory")
+    return rows
+
+
+def hidden_size_of(source: Path) -> int:
+    """h of a model folder, from its config.json.
+
+    Raises Invalid: no model folder, or a config without a hidden size.
+    """
+    path = source / "config.json"
+    hint = "give a model folder with config.json, safetensors and tokenizer files"
+    try:
+        if path.stat().st_size > CONFIG_BYTES_MAX:
+            raise Invalid(f"{path} is too large", code="bad_model_folder", hint=hint)
+        config = json.loads(path.read_text())
+        hidden = config.get("hidden_size", config.get("text_config", {}).get("hidden_size"))
+    except (OSError, ValueError, AttributeError) as error:
+        message = f"{source} is not a model folder"
+        raise Invalid(message, code="bad_model_folder", hint=hint) from error
+    if not isinstance(hidden, int) or isinstance(hidden, bool) or hidden <= 0:
+        message = f"{path} states no hidden_size"
+        raise Invalid(message, code="bad_model_folder", hint=hint)
+    return hidden
+
+
+def _list_files(source: Path) -> list[dict[str, Any]]:
+    rows = []
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        name = path.relative_to(source).as_posix()
+        rows.append({"path": name, "size": path.stat().st_size, "digest": f"sha256:{digest}"})
+    return rows
+
+
+def _folders(places: Places) -> list[Path]:
+    return sorted(path for path in places.bundles.glob(f"*{SEALED_SUFFIX}") if path.is_dir())
+
+
+def _open(workspace: Workspace, path: Path) -> Bundle:
+    manifest = open_folder(path, workspace.trust.holder).manifest
+    return Bundle(path.name.removesuffix(SEALED_SUFFIX), path, manifest)

@@ -1,0 +1,67 @@
+"""The gateway's parts, put together for the process that serves HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dutchdoor.access.service import Access
+from dutchdoor.app.workspace import Workspace
+from dutchdoor.evidence.committer import Committer
+from dutchdoor.evidence.note import VerifierKey
+from dutchdoor.evidence.reader import LogReader
+from dutchdoor.evidence.register import DecisionRegister
+from dutchdoor.gateway.ledger import Ledger
+from dutchdoor.gateway.service import Gateway
+from dutchdoor.guard.rules import RuleSet
+from dutchdoor.runtime.client import RuntimeClient
+
+__all__ = ["GatewayParts", "compose_gateway", "runtime_socket"]
+
+
+@dataclass(frozen=True)
+class GatewayParts:
+    """A gateway and what has to be closed after it."""
+
+    gateway: Gateway
+    ledger: Ledger
+    access: Access
+    runtime: RuntimeClient
+    committer: Committer
+
+    async def aclose(self) -> None:
+        """Close what the closed gateway leaves, the log last: what ends is still recorded."""
+        await self.runtime.aclose()
+        await self.committer.aclose()
+
+
+def runtime_socket(run: Path) -> Path:
+    """The runtime's Unix socket below the `run` folder."""
+    return run / "runtime.sock"
+
+
+def compose_gateway(workspace: Workspace, socket_path: Path) -> GatewayParts:
+    """The parts of one gateway. Must be called where an event loop runs.
+
+    socket_path: the runtime's Unix socket.
+    Raises Invalid: policies or guard rules are wrong; a gateway without them does not start.
+    """
+    config, places = workspace.config, workspace.places
+    log_key = VerifierKey(workspace.trust.log_origin, workspace.trust.log_key)
+    committer = Committer(workspace.log, queue_entries_max=config.evidence.queue_entries_max)
+    # Each reader follows the log on its own: they live in different threads.
+    ledger = Ledger(committer, LogReader(places.evidence, log_key))
+    decisions = DecisionRegister(LogReader(places.evidence, log_key), workspace.trust)
+    rules = RuleSet.load(places.root / config.guard.rules if config.guard.rules else None)
+    runtime = RuntimeClient(socket_path)
+    gateway = Gateway(
+        evidence=ledger,
+        decisions=decisions,
+        access=workspace.access,
+        rules=rules,
+        runtime=runtime,
+        config=config,
+        places=places,
+        clock=workspace.clock,
+    )
+    return GatewayParts(gateway, ledger, workspace.access, runtime, committer)

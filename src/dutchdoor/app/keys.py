@@ -1,0 +1,117 @@
+"""Which key lies where in the embedded keyring.
+
+Everything on one machine is for trying out: `docs/guides/keys-apart.md` says what to move first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dutchdoor.config import Places
+from dutchdoor.custody.keyring import (
+    CustodianKey,
+    FileSigner,
+    create_custodian_key,
+    load_custodian_key,
+    load_signing_key,
+    parse_public_line,
+)
+from dutchdoor.custody.model import CustodianPublic, check_name
+from dutchdoor.errors import Invalid, NotFound
+
+__all__ = [
+    "access_key_path",
+    "approver",
+    "approver_path",
+    "auditor",
+    "auditor_path",
+    "custodian_names",
+    "custodian_path",
+    "ensure_custodian",
+    "holder",
+    "local_custodians",
+    "log_signer",
+    "signer_names",
+]
+
+
+def access_key_path(places: Places) -> Path:
+    """The secret under which API keys are hashed."""
+    return places.keyring / "access.key"
+
+
+def log_signer(places: Places) -> FileSigner:
+    """The key that signs the log's checkpoints."""
+    return load_signing_key(places.keyring / "log.key")
+
+
+def holder(places: Places) -> FileSigner:
+    """The holder's key: seals bundles, signs a bundle's birth decision."""
+    return load_signing_key(places.keyring / "holder.key")
+
+
+def approver_path(places: Places, name: str) -> Path:
+    """Where the embedded keyring keeps an approver's key."""
+    return places.keyring / "approvers" / f"{check_name(name)}.key"
+
+
+def approver(places: Places, name: str, path: Path | None = None) -> FileSigner:
+    """An approver's key, from the embedded keyring or from `path`.
+
+    Raises NotFound: there is none of that name here.
+    """
+    return load_signing_key(path or approver_path(places, name))
+
+
+def auditor_path(places: Places, name: str) -> Path:
+    """Where the embedded keyring keeps an auditor's key."""
+    return places.keyring / "auditors" / f"{check_name(name)}.key"
+
+
+def auditor(places: Places, name: str) -> FileSigner:
+    """An auditor's key, from the embedded keyring.
+
+    Raises NotFound: there is none of that name here.
+    """
+    return load_signing_key(auditor_path(places, name))
+
+
+def signer_names(places: Places) -> list[str]:
+    """The auditors and approvers whose private keys are present here, sorted."""
+    folders = (places.keyring / "auditors", places.keyring / "approvers")
+    return sorted(path.stem for folder in folders for path in folder.glob("*.key"))
+
+
+def custodian_path(places: Places, name: str) -> Path:
+    """Where the embedded keyring keeps a custodian's key."""
+    return places.keyring / "custodians" / f"{check_name(name)}.key"
+
+
+def custodian_names(places: Places) -> list[str]:
+    """The custodians whose private keys are present here, sorted."""
+    return sorted(path.stem for path in (places.keyring / "custodians").glob("*.key"))
+
+
+def ensure_custodian(places: Places, name: str) -> CustodianPublic:
+    """A custodian's public key: of the `.pub` file beside, of their key, or of a new one.
+
+    Raises Invalid: the public line is malformed or somebody else's.
+    """
+    path = custodian_path(places, name)
+    public = path.with_suffix(".pub")
+    if public.is_file():
+        line = parse_public_line(public.read_text())
+        if line.name != name or str(line.kind) != "xwing":
+            raise Invalid(f"{public} is not the custodian key of {name}", code="bad_public_key")
+        return CustodianPublic(line.name, line.data)
+    try:
+        key = load_custodian_key(path)
+    except NotFound:
+        key = create_custodian_key(path, name)
+    public.write_text(key.line() + "\n")
+    return key.public
+
+
+def local_custodians(places: Places) -> list[CustodianKey]:
+    """The custodians whose private keys are present here."""
+    return [load_custodian_key(custodian_path(places, n)) for n in custodian_names(places)]

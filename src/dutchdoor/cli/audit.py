@@ -1,0 +1,224 @@
+"""`dutchdoor audit …`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress as Bar
+
+from dutchdoor.app.auditing import FIT_EXAMPLES_DEFAULT, AuditRun, run_audit
+from dutchdoor.app.bundles import find_bundle
+from dutchdoor.app.governance import collect as collect_artifacts
+from dutchdoor.app.governance import find_audit, signer_of, start_audit
+from dutchdoor.app.workspace import open_workspace
+from dutchdoor.audit.model import AuditStatus, DocumentKind, FindingStatus
+from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
+from dutchdoor.errors import Invalid
+
+__all__ = ["app", "status_lines"]
+
+app = typer.Typer(
+    help="The internal audit: documents, evaluations, sign-off.", no_args_is_help=True
+)
+
+AuditOption = Annotated[
+    str | None, typer.Option("--audit", help="Which audit; default: the latest.")
+]
+AsOption = Annotated[str, typer.Option("--as", help="Whose key signs, from the keyring.")]
+
+
+@app.command("start")
+@command
+def start(
+    auditor: Annotated[str, typer.Option(help="Who audits: a person in audience auditor.")],
+    bundle: Annotated[str | None, typer.Option(help="Which bundle; default: the only one.")] = None,
+    objective: Annotated[str, typer.Option(help="What is to be found out.")] = "",
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Start an audit: its documents are made from templates, to be read, edited and signed."""
+    opened = open_workspace(places_of(workspace))
+    person = opened.access.find_person(auditor)
+    audit = start_audit(opened, find_bundle(opened, bundle), person.name, objective)
+    Output(json_output).data(
+        {"audit": audit.subject.audit, "folder": str(audit.path), "next": audit.status().next},
+        f"started {audit.subject.audit}\n  its documents: {audit.path}\n"
+        f"  next: {audit.status().next}",
+    )
+
+
+@app.command("status")
+@command
+def status(
+    audit: AuditOption = None, workspace: WorkspaceOption = None, json_output: JsonOption = False
+) -> None:
+    """Show where every document stands, what was found, and what to do next."""
+    found = find_audit(open_workspace(places_of(workspace)), audit).status()
+    Output(json_output).data(_status_value(found), "\n".join(status_lines(found)))
+
+
+@app.command("collect")
+@command
+def collect(
+    audit: AuditOption = None, workspace: WorkspaceOption = None, json_output: JsonOption = False
+) -> None:
+    """Fill the artifact checklist from what went into the bundle."""
+    opened = open_workspace(places_of(workspace))
+    found = find_audit(opened, audit)
+    collect_artifacts(opened, found)
+    Output(json_output).data(
+        {"audit": found.subject.audit, "next": found.status().next},
+        f"collected the artifacts\n  next: {found.status().next}",
+    )
+
+
+@app.command("run")
+@command
+def run(
+    limit: Annotated[int, typer.Option(help="Samples of each evaluation; 0 for all.")] = 0,
+    examples: Annotated[
+        int, typer.Option(help="Texts to fit the guard's probe on; 0 for the whole starter set.")
+    ] = FIT_EXAMPLES_DEFAULT,
+    seed: Annotated[int, typer.Option(help="The seed of sampling and fitting.")] = 0,
+    audit: AuditOption = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Fit the guard's probe and run the evaluations, against the running server."""
+    output = Output(json_output)
+    opened = open_workspace(places_of(workspace))
+    found = find_audit(opened, audit)
+    with Bar(console=output.err, transient=True, disable=not output.err.is_terminal) as bar:
+        task = bar.add_task("fitting the guard's probe", total=None)
+
+        def progress(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+
+        outcome = run_audit(
+            opened, found, AuditRun(limit=limit, examples=examples, seed=seed), progress=progress
+        )
+    lines = [f"probe {outcome.probe}"]
+    lines += [f"  {finding.severity}: {finding.text}" for finding in outcome.findings]
+    lines.append(f"next: {found.status().next}")
+    output.data({**_status_value(found.status()), "probe": outcome.probe}, "\n".join(lines))
+
+
+@app.command("settle")
+@command
+def settle(
+    finding: Annotated[str, typer.Argument(help="The finding's id.")],
+    reason: Annotated[str, typer.Option(help="Why it is accepted, or what mitigates it.")],
+    by: Annotated[str, typer.Option(help="Who says so.")],
+    mitigated: Annotated[
+        bool, typer.Option("--mitigated/--accepted", help="Mitigated, or accepted as it is.")
+    ] = False,
+    audit: AuditOption = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Settle a finding: accept it with a reason, or say what mitigates it."""
+    found = find_audit(open_workspace(places_of(workspace)), audit)
+    chosen = FindingStatus.MITIGATED if mitigated else FindingStatus.ACCEPTED
+    found.settle(finding, chosen, reason, by)
+    Output(json_output).data(
+        {"finding": finding, "status": str(chosen)}, f"{finding} is {chosen}: {reason}"
+    )
+
+
+@app.command("report")
+@command
+def report(
+    audit: AuditOption = None, workspace: WorkspaceOption = None, json_output: JsonOption = False
+) -> None:
+    """Fill the summary report from the signed documents, and say where it is."""
+    found = find_audit(open_workspace(places_of(workspace)), audit)
+    path = found.report()
+    Output(json_output).data({"report": str(path)}, str(path))
+
+
+@app.command("sign")
+@command
+def sign(
+    signer: AsOption,
+    documents: Annotated[
+        list[str] | None, typer.Argument(help="Documents, for instance S2; default: all ready.")
+    ] = None,
+    audit: AuditOption = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Sign documents as they are now; a signed document that is changed is open again."""
+    opened = open_workspace(places_of(workspace))
+    found = find_audit(opened, audit)
+    signed = found.sign(signer_of(opened, signer), [_kind(name) for name in documents or []])
+    names = [str(kind) for kind in signed]
+    Output(json_output).data(
+        {"signed": names, "by": signer, "next": found.status().next},
+        f"{signer} signed {', '.join(names)}\n  next: {found.status().next}",
+    )
+
+
+@app.command("complete")
+@command
+def complete(
+    signer: AsOption,
+    audit: AuditOption = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Sign the summary, record it, and close the audit."""
+    opened = open_workspace(places_of(workspace))
+    found = find_audit(opened, audit)
+    summary = found.complete(signer_of(opened, signer), opened.record)
+    Output(json_output).data(
+        {"audit": summary.audit, "bundle": summary.bundle, "summary": summary.digest},
+        f"completed {summary.audit}\n  its signed summary: {summary.digest}",
+    )
+
+
+def status_lines(status: AuditStatus) -> list[str]:
+    """An audit's status as lines for a person."""
+    lines = [f"{status.audit}: {status.model}, by {status.auditor}"]
+    lines += [
+        f"  {row.kind} {row.title}: {row.state}{f' ({row.because})' if row.because else ''}"
+        for row in status.documents
+    ]
+    lines += [
+        f"  finding {finding.id} ({finding.severity}, {finding.status}): {finding.text}"
+        for finding in status.findings
+    ]
+    return [*lines, f"  next: {status.next}"]
+
+
+def _status_value(status: AuditStatus) -> dict[str, Any]:
+    return {
+        "audit": status.audit,
+        "bundle": status.bundle,
+        "model": status.model,
+        "auditor": status.auditor,
+        "documents": [
+            {
+                "kind": str(row.kind),
+                "title": row.title,
+                "file": row.file,
+                "digest": row.digest,
+                "state": str(row.state),
+                "because": row.because,
+            }
+            for row in status.documents
+        ],
+        "findings": [finding.to_body() for finding in status.findings],
+        "completed": status.completed,
+        "summary": status.summary,
+        "next": status.next,
+    }
+
+
+def _kind(name: str) -> DocumentKind:
+    try:
+        return DocumentKind(name.upper())
+    except ValueError as error:
+        known = ", ".join(str(kind) for kind in DocumentKind)
+        message = f"no document '{name}'"
+        raise Invalid(message, code="no_document", hint=f"there are: {known}") from error

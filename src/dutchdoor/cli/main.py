@@ -1,0 +1,56 @@
+"""The program `dutchdoor`: one command a task, one file a room."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import dutchdoor
+from dutchdoor.cli import audit, bundles, custody, demo, evidence, people, release, serving
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="dutchdoor",
+    help="Share a foundation model without giving it away.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dutchdoor {dutchdoor.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Share a foundation model without giving it away."""
+
+
+bundles.register(app)
+serving.register(app)
+demo.register(app)
+app.add_typer(audit.app, name="audit")
+app.add_typer(release.app, name="release")
+app.add_typer(people.people, name="people")
+app.add_typer(people.grants, name="grants")
+app.add_typer(custody.app, name="custody")
+app.add_typer(evidence.app, name="evidence")
+
+
+def main() -> None:
+    """Run the program."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
