@@ -151,7 +151,7 @@ def begun_body(attempt: Attempt, gateway: str) -> dict[str, Any]:
     return {
         **_who(attempt),
         "gateway": gateway,
-        "rule": attempt.allowed.rule if attempt.allowed else "",
+        "rule": attempt.allowed.rule if attempt.allowed is not None else "",
         "monitor": "block" if attempt.blocking else "observe",
         "content_mode": str(attempt.content_mode),
         "prompt": commit(attempt.prompt),
@@ -194,7 +194,7 @@ def refused_body(attempt: Attempt, error: DutchdoorError) -> dict[str, Any]:
 
 
 def _who(attempt: Attempt) -> dict[str, Any]:
-    grant = attempt.allowed.grant.id if attempt.allowed else ""
+    grant = attempt.allowed.grant.id if attempt.allowed is not None else ""
     return {
         "inference": attempt.inference,
         "route": str(attempt.route),

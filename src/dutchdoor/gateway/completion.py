@@ -59,6 +59,8 @@ class Completion:
             if isinstance(letter, Token):
                 if not letter.prompt:
                     ending.completion_tokens += 1
+                    if self._request.sampling.logprobs >= 0 and letter.logprob is None:
+                        raise _broken()  # A field that is missing is an error, never empty.
                 delta = self._leave(self._screen.push(letter))
                 if self._screen.blocked:
                     self._end(Outcome.BLOCKED, "content_filter", ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -115,10 +116,9 @@ class Desk:
         """
         caller = await self.caller(key)
         decision = None
-        try:
+        # Without a decision, or a runtime, people may still ask what they were granted.
+        with contextlib.suppress(DutchdoorError):
             decision = await self.decision()
-        except DutchdoorError:
-            pass  # Without a decision, or a runtime, people may still ask what they were granted.
         access, person = self._admission.access, caller.person
 
         def read() -> tuple[tuple[GrantLeft, ...], int]:

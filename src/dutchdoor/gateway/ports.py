@@ -62,7 +62,7 @@ class InForce(Protocol):
 class Decisions(Protocol):
     """Which decision is in force; follows the log."""
 
-    def refresh(self) -> None: ...
+    def refresh(self) -> bool: ...
 
     def in_force(self, bundle: BundleDigest, now_ms: int) -> InForce:
         """Raises NotInForce: none is."""

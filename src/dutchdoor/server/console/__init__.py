@@ -1,0 +1,3 @@
+"""The status page for people: one page, no script."""
+
+__all__: list[str] = []

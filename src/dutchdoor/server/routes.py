@@ -1,0 +1,207 @@
+"""Every route, and who may call it. A route that does not say so keeps the server from starting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from dutchdoor.server import pages
+from dutchdoor.server.api import chat, completions, log, own, requests
+from dutchdoor.server.http import Exchange
+from dutchdoor.server.parts import Parts
+
+__all__ = ["ROUTES", "Handler", "Match", "Route", "Router", "Who"]
+
+Handler = Callable[[Exchange, Parts], Awaitable[None]]
+
+
+class Who(StrEnum):
+    """Who may call a route.
+
+    ANYBODY: without a key. PERSON: whoever holds a key; the dispatcher checks it before the
+    handler runs. GRANTED: the gateway authenticates as its first step and records each refusal.
+    """
+
+    ANYBODY = "anybody"
+    PERSON = "person"
+    GRANTED = "granted"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A door. path: `{name}` stands for one segment, `{rest}` for all that follows.
+
+    body: the type of its JSON body, for the OpenAPI document. gives: the answer's media type.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    who: Who
+    summary: str
+    body: Any = None
+    gives: str = "application/json"
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/v1", pages.greeting, Who.ANYBODY, "Say that this is the API."),
+    Route("GET", "/v1/", pages.greeting, Who.ANYBODY, "Say that this is the API."),
+    Route("GET", "/v1/models", own.models, Who.PERSON, "List the models open to the caller."),
+    Route(
+        "POST",
+        "/v1/chat/completions",
+        chat.chat_completions,
+        Who.GRANTED,
+        "Complete a conversation, whole or streamed.",
+        requests.ChatBody,
+    ),
+    Route(
+        "POST",
+        "/v1/completions",
+        completions.completions,
+        Who.GRANTED,
+        "Complete raw text or token ids; needs the depth decoding_control.",
+        requests.CompletionBody,
+    ),
+    Route(
+        "POST",
+        "/v1/dutchdoor/activations",
+        own.activations,
+        Who.GRANTED,
+        "Read hidden vectors at named taps, within the budget of independent vectors.",
+        requests.ActivationsBody,
+    ),
+    Route(
+        "POST",
+        "/v1/dutchdoor/guard/fit",
+        own.guard_fit,
+        Who.GRANTED,
+        "Fit the guard's probe inside the runtime; only for the internal audit.",
+        requests.FitBody,
+    ),
+    Route(
+        "POST",
+        "/v1/dutchdoor/tokenize",
+        own.tokenize,
+        Who.GRANTED,
+        "Give the token ids of a conversation or a text.",
+        requests.TokenizeBody,
+    ),
+    Route("GET", "/v1/dutchdoor/me", own.me, Who.PERSON, "Say what the caller was granted."),
+    Route(
+        "GET",
+        "/v1/dutchdoor/decision",
+        own.decision,
+        Who.PERSON,
+        "Give the release decision in force.",
+    ),
+    Route(
+        "GET",
+        "/v1/dutchdoor/receipts/{inference}",
+        own.receipts,
+        Who.PERSON,
+        "Give the proofs of one of the caller's own inferences.",
+    ),
+    Route(
+        "GET",
+        "/v1/dutchdoor/log/checkpoint",
+        log.checkpoint,
+        Who.ANYBODY,
+        "Give the log's newest signed checkpoint (C2SP tlog-checkpoint).",
+        gives="text/plain",
+    ),
+    Route(
+        "GET",
+        "/v1/dutchdoor/log/tile/entries/{rest}",
+        log.entries,
+        Who.PERSON,
+        "Give a bundle of the log's entries (C2SP tlog-tiles).",
+        gives="application/octet-stream",
+    ),
+    Route(
+        "GET",
+        "/v1/dutchdoor/log/tile/{level}/{rest}",
+        log.tile,
+        Who.ANYBODY,
+        "Give a tile of the log's hashes (C2SP tlog-tiles).",
+        gives="application/octet-stream",
+    ),
+    Route("GET", "/healthz", pages.health, Who.ANYBODY, "Say that the process is up."),
+    Route("GET", "/readyz", pages.ready, Who.ANYBODY, "Say whether inferences can begin now."),
+    Route(
+        "GET",
+        "/metrics",
+        pages.metrics,
+        Who.ANYBODY,
+        "Give Prometheus metrics; no people, no content.",
+        gives="text/plain",
+    ),
+    Route("GET", "/openapi.json", pages.openapi, Who.ANYBODY, "Give this document."),
+    Route("GET", "/", pages.status, Who.ANYBODY, "Show the status page.", gives="text/html"),
+    Route(
+        "GET",
+        "/console/{rest}",
+        pages.static,
+        Who.ANYBODY,
+        "Give the status page's style.",
+        gives="text/css",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A route, and what its path took out of the request's."""
+
+    route: Route
+    arguments: dict[str, str]
+
+
+class Router:
+    """Finds the route of a request.
+
+    Asserts that every route says who may call it, and that no two are the same door: a mistake
+    here is ours, and the server does not start with it.
+    """
+
+    def __init__(self, routes: Sequence[Route] = ROUTES) -> None:
+        self._exact: dict[tuple[str, str], Route] = {}
+        self._patterns: list[tuple[re.Pattern[str], Route]] = []
+        self._paths: set[str] = set()
+        for route in routes:
+            assert isinstance(route.who, Who), f"{route.path} does not say who may call it"
+            door = (route.method, route.path)
+            assert door not in self._exact, f"{route.path} is there twice"
+            self._exact[door] = route
+            if "{" in route.path:
+                self._patterns.append((_pattern(route.path), route))
+            else:
+                self._paths.add(route.path)
+
+    def find(self, method: str, path: str) -> Match | None:
+        """The route of a request, or None."""
+        if "{" not in path and (exact := self._exact.get((method, path))) is not None:
+            return Match(exact, {})
+        for pattern, route in self._patterns:
+            found = pattern.fullmatch(path)
+            if found is not None and route.method == method:
+                return Match(route, found.groupdict())
+        return None
+
+    def methods(self, path: str) -> list[str]:
+        """The methods that `path` takes, where it is a door at all."""
+        found = {method for method, known in self._exact if known == path and "{" not in path}
+        found |= {route.method for pattern, route in self._patterns if pattern.fullmatch(path)}
+        return sorted(found)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", path)
+    text = re.escape(parts[0])
+    for name, literal in zip(parts[1::2], parts[2::2], strict=True):
+        inside = r"[\w./-]{1,128}" if name == "rest" else r"[\w-]{1,64}"
+        text += f"(?P<{name}>{inside}){re.escape(literal)}"
+    return re.compile(text, re.ASCII)
