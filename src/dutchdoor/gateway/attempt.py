@@ -157,7 +157,8 @@ def begun_body(attempt: Attempt, gateway: str) -> dict[str, Any]:
         "prompt": commit(attempt.prompt),
         "prompt_tokens": attempt.prompt_tokens,
         "reserved": _amounts(attempt.reservation.amounts),
-        "verdicts": [verdict.to_body() for verdict in attempt.verdicts],
+        # What the text rules said of the prompt; the runtime's verdicts come with the end.
+        "verdict": attempt.verdicts[-1].to_body() if attempt.verdicts else {},
     }
 
 

@@ -28,6 +28,7 @@ from dutchdoor.gateway.model import (
     stopped,
 )
 from dutchdoor.gateway.ports import Runtime
+from dutchdoor.runtime.model import Blocked
 from dutchdoor.runtime.protocol import Activations, FitProbe, ProbeFitted, ReadActivations
 
 __all__ = ["FIT_S_MAX", "Reading"]
@@ -236,7 +237,8 @@ class Reading:
             failure = error
             ending.vectors, ending.data = 0, b""
             self._life.explain(attempt, ending, error)
-            if error.code == "content_filter":
+            if isinstance(error, Blocked):
+                ending.verdicts.extend(error.verdicts)
                 ending.outcome, ending.reason = Outcome.BLOCKED, "content_filter"
         try:
             closed = await self._life.finish(attempt, ending)

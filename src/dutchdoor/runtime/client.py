@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
 from dutchdoor.ids import random_part
 from dutchdoor.runtime.framing import FrameReader
-from dutchdoor.runtime.model import error_of
+from dutchdoor.runtime.model import Blocked, error_of, verdict_of
 from dutchdoor.runtime.protocol import (
     PROTOCOL_VERSION,
     Accepted,
@@ -153,6 +153,8 @@ async def _ask(
         message = await channel.next()
     finally:
         link.leave(request.id)
+    if isinstance(message, Done) and message.reason == "content_filter":
+        raise Blocked(tuple(verdict_of(verdict) for verdict in message.verdicts))
     if not isinstance(message, answer):
         raise Unavailable("the runtime answered something else", code="bad_message")
     return message

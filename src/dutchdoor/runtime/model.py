@@ -10,6 +10,7 @@ from dutchdoor.guard.model import Action, Verdict
 from dutchdoor.runtime.protocol import Failed, VerdictMessage
 
 __all__ = [
+    "Blocked",
     "EngineFacts",
     "RuntimeLimits",
     "error_of",
@@ -17,6 +18,15 @@ __all__ = [
     "verdict_message",
     "verdict_of",
 ]
+
+
+class Blocked(Refused):
+    """The guard inside the runtime blocks the prompt; `verdicts` say why."""
+
+    def __init__(self, verdicts: tuple[Verdict, ...]) -> None:
+        hint = "rephrase the prompt"
+        super().__init__("the guard blocks this prompt", code="content_filter", hint=hint)
+        self.verdicts = verdicts
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ It gets an open, listening socket, so that its successor after a crash answers a
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import socket
 import sys
 from pathlib import Path
 
 import uvicorn
+import uvloop
 
 import dutchdoor
 from dutchdoor.app.gateway import compose_gateway
@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--listen-fd", type=int, required=True, help="a listening TCP socket")
     options = parser.parse_args()
     try:
-        asyncio.run(_serve(options.workspace, options.runtime, options.listen_fd))
+        uvloop.run(_serve(options.workspace, options.runtime, options.listen_fd))
     except DutchdoorError as error:
         sys.stderr.write(f"dutchdoor gateway: {error.message} [{error.code}]\n")
         return EXIT_CANNOT_START
@@ -56,9 +56,8 @@ async def _serve(root: Path, runtime: Path, listen_fd: int) -> None:
         )
     )
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # uvicorn's own protocol types are narrower than ASGI's
+        app,
         lifespan="on",
-        loop="uvloop",
         http="httptools",
         log_config=None,
         access_log=False,

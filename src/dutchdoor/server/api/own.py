@@ -64,12 +64,10 @@ async def activations(exchange: Exchange, parts: Parts) -> None:
         "data": base64.b64encode(result.data).decode(),
         "usage": {"prompt_tokens": result.prompt_tokens},
         "dutchdoor": {
-            "inference": result.inference,
-            "entry": result.done,
+            **_own(result.inference, result.done, result.receipt),
             "vectors": pool_text(result.vectors_released, result.hidden),
             "vectors_released": result.vectors_released,
             "vectors_max": result.vectors_max,
-            "receipt": _without_content(result.receipt),
         },
     }
     await exchange.reply_json(answer, headers=[("dutchdoor-receipt", str(result.done))])
@@ -89,11 +87,7 @@ async def guard_fit(exchange: Exchange, parts: Parts) -> None:
         "sealed": base64.b64encode(result.sealed).decode(),
         "digest": result.digest,
         "card": msgspec.Raw(result.card),
-        "dutchdoor": {
-            "inference": result.inference,
-            "entry": result.done,
-            "receipt": _without_content(result.receipt),
-        },
+        "dutchdoor": _own(result.inference, result.done, result.receipt),
     }
     await exchange.reply_json(answer, headers=[("dutchdoor-receipt", str(result.done))])
 
@@ -154,13 +148,19 @@ async def _stop(exchange: Exchange, parts: Parts, end: Stopped) -> None:
     await exchange.reply_problem(problem_of(end))
 
 
-def _without_content(receipt: dict[str, Any]) -> dict[str, Any]:
-    """The receipt of an answer whose data the caller has already: the salt alone opens it."""
-    done = dict(receipt.get("done", {}))
-    done["openings"] = {
-        name: {"salt": opening["salt"]} for name, opening in done.get("openings", {}).items()
+def _own(inference: str, done: int, receipt: dict[str, Any]) -> dict[str, Any]:
+    """Our own part of an answer whose data the caller has already.
+
+    The receipt does not carry the data a second time: `salt` and the data open the commitment.
+    """
+    end = dict(receipt["done"])
+    opening = end["openings"]["completion"]
+    return {
+        "inference": inference,
+        "entry": done,
+        "receipt": {**receipt, "done": {**end, "openings": {}}},
+        "salt": opening["salt"],
     }
-    return {**receipt, "done": done}
 
 
 def _myself(myself: Myself) -> dict[str, Any]:
