@@ -61,12 +61,16 @@ class TestProbe:
     digest: str = PROBE
     bundle: str = BUNDLE
     seen: list[int] = field(default_factory=list)
-    prompts: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
+    prompts: list[tuple[tuple[int, ...], int, int]] = field(default_factory=list)
+    thresholds: tuple[str, ...] = ("fpr_0.01",)
     on_feed: Callable[[int], None] | None = None
 
-    def judge_prompt(self, hidden: Hidden, user_last: int, threshold: str) -> Verdict:
+    def judge_prompt(
+        self, hidden: Hidden, user_last: int, threshold: str, user_first: int = 1
+    ) -> Verdict:
         self._check(threshold)
-        self.prompts.append((tuple(hidden[self.layers[0]].shape), user_last))
+        shape = tuple(hidden[self.layers[0]].shape)
+        self.prompts.append((shape, user_first, user_last))
         return self._verdict(bad=self.block_prompt)
 
     def stream(self, threshold: str) -> _TestStream:

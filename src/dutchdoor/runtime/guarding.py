@@ -79,6 +79,9 @@ class Guard:
         if block and hold_back_tokens > self._terms.hold_back_tokens:
             message = f"the decision holds back {self._terms.hold_back_tokens} tokens at most"
             raise Refused(message, code="hold_back_not_decided", hint="ask for no more than that")
+        if not threshold and not decided and not block and self._probe is not None:
+            # Nothing is decided yet and nothing is blocked: record what the keenest one finds.
+            return self._probe.thresholds[0]
         return threshold or decided
 
     def unjudged(self) -> Verdict:

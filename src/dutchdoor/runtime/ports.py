@@ -87,9 +87,18 @@ class PromptJudge(Protocol):
     @property
     def bundle(self) -> str: ...
 
-    def judge_prompt(self, hidden: Hidden, user_last: int, threshold: str) -> Verdict:
-        """The verdict on a prompt. hidden: [tokens, h]. user_last: index of the user's last token.
+    @property
+    def thresholds(self) -> tuple[str, ...]:
+        """The names of its thresholds, the one that finds most first."""
+        ...
 
+    def judge_prompt(
+        self, hidden: Hidden, user_last: int, threshold: str, user_first: int = 1
+    ) -> Verdict:
+        """The verdict on a prompt.
+
+        hidden: [tokens, h]. user_first: index of the first token the caller wrote, in any turn.
+        user_last: index of the last token of the last user's turn.
         Raises Invalid: the probe has no threshold of this name.
         """
         ...

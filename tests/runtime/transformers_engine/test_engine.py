@@ -122,9 +122,10 @@ def test_the_prompt_is_judged_before_the_first_token(make: Make) -> None:
     assert run.done.reason == "content_filter"
     assert run.messages == [run.done]
     assert run.done.verdicts[0].action == "block"
-    (shape, user_last), *_ = probe.prompts
+    (shape, user_first, user_last), *_ = probe.prompts
     assert shape == (run.done.prompt_tokens, 64)
-    assert 0 < user_last < run.done.prompt_tokens - 2  # the template goes on after the user
+    # The template stands before the user's words and goes on after them.
+    assert 0 < user_first <= user_last < run.done.prompt_tokens - 2
 
 
 def test_an_observing_request_goes_on_past_a_block_and_says_so(make: Make) -> None:

@@ -225,7 +225,7 @@ class TransformersEngine:
         probe = self._guard.probe
         if probe is None:
             return self._guard.unjudged()
-        return probe.judge_prompt(hidden, prompt.user_last, threshold)
+        return probe.judge_prompt(hidden, prompt.user_last, threshold, prompt.user_first)
 
     def _step(self) -> None:
         """One token of every row: feed, judge, sample, release; then rows that ended leave."""

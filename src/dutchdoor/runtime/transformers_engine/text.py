@@ -19,9 +19,14 @@ __all__ = ["Prompt", "TextSide"]
 
 
 class Prompt(NamedTuple):
-    """token_ids: what the model sees. user_last: index of the last token of the user's words."""
+    """token_ids: what the model sees.
+
+    user_first: index of the first token that the caller wrote, in any turn; before it stands only
+    what the chat template adds. user_last: index of the last token of the last user's turn.
+    """
 
     token_ids: list[int]
+    user_first: int
     user_last: int
 
 
@@ -74,17 +79,18 @@ class TextSide:
         Raises Invalid: a conversation, and the bundle has no chat template or it refuses this one.
         """
         if token_ids is not None:
-            return Prompt(list(token_ids), len(token_ids) - 1)
+            return Prompt(list(token_ids), 0, len(token_ids) - 1)
         if text is not None:
             ids = list(self._tokenizer.encode(text).ids)
-            return Prompt(ids, len(ids) - 1)
+            return Prompt(ids, 0, len(ids) - 1)
         return self._chat(chat)
 
     def _chat(self, chat: list[ChatMessage]) -> Prompt:
         turns = [{"role": turn.role, "content": turn.content} for turn in chat]
-        last = max((n for n, turn in enumerate(chat) if turn.role == "user"), default=None)
-        end = self._end_of_turn(turns, last)
-        mark = f"\ue000{secrets.token_hex(16)}\ue001"
+        users = [n for n, turn in enumerate(chat) if turn.role == "user"]
+        begin = self._turn(turns, 0)[0]
+        end = self._turn(turns, users[-1])[1] if users else None
+        mark = _new_mark()
         spelled: list[str] = []
         for turn in turns:
             turn["content"] = self._mark_special(turn["content"], mark, spelled)
@@ -92,26 +98,29 @@ class TextSide:
         if len(parts) != len(spelled) + 1:
             raise Invalid("the chat template repeats or drops a message", code="bad_prompt")
         ids: list[int] = []
-        user_last, position = -1, 0
+        first, last, position = None, 0, 0
         for part, literal in zip(parts, [*spelled, ""], strict=True):
             for tokenizer, piece in ((self._tokenizer, part), (self._literal, literal)):
                 encoding = tokenizer.encode(piece, add_special_tokens=False)
-                for token_id, (start, _) in zip(encoding.ids, encoding.offsets, strict=True):
+                for token_id, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True):
+                    if first is None and position + stop > begin:
+                        first = len(ids)
                     if end is None or position + start < end:
-                        user_last = len(ids)
+                        last = len(ids)
                     ids.append(token_id)
                 position += len(piece)
-        return Prompt(ids, max(user_last, 0))
+        return Prompt(ids, min(first or 0, last), last)
 
-    def _end_of_turn(self, turns: list[dict[str, str]], last: int | None) -> int | None:
-        """Where the last user's words end in the rendered text: what follows does not change."""
-        if last is None:
-            return None
-        mark = f"\ue000{secrets.token_hex(16)}\ue001"
-        changed = [{**turn, "content": mark} if n == last else turn for n, turn in enumerate(turns)]
+    def _turn(self, turns: list[dict[str, str]], number: int) -> tuple[int, int]:
+        """Where a turn's words begin and end in the rendered text: the rest does not change."""
+        mark = _new_mark()
+        changed = [{**turn} for turn in turns]
+        changed[number]["content"] = mark
         whole, marked = self._render(turns), self._render(changed)
         place = marked.find(mark)
-        return len(whole) - (len(marked) - place - len(mark)) if place >= 0 else None
+        if place < 0:
+            return 0, len(whole)
+        return place, len(whole) - (len(marked) - place - len(mark))
 
     def _mark_special(self, content: str, mark: str, spelled: list[str]) -> str:
         """`content` with each special token in it replaced by `mark`, and put into `spelled`."""
@@ -138,6 +147,11 @@ class TextSide:
             message = "the model's chat template refuses this conversation"
             raise Invalid(message, code="bad_prompt", hint="check the order of roles") from error
         return str(rendered)
+
+
+def _new_mark() -> str:
+    """A text that no message holds, because nobody can guess it."""
+    return f"\ue000{secrets.token_hex(16)}\ue001"
 
 
 def _content(value: Any) -> str:
