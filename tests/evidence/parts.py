@@ -94,7 +94,7 @@ CLOSED = replace(
 
 
 def decision_entry(
-    decision: Decision = DECISION, signers: tuple[TestSigner, ...] = (ALICE, BOB), **said: Any
+    decision: Decision = DECISION, /, signers: tuple[TestSigner, ...] = (ALICE, BOB), **said: Any
 ) -> Entry:
     """The entry of `decision`; `said` makes the entry lie about its envelope."""
     envelope = sign_statement(DECISION_KIND, decision.to_body(), signers)
@@ -108,7 +108,7 @@ def decision_entry(
 
 
 def revocation_entry(
-    decision: Decision = DECISION, signers: tuple[TestSigner, ...] = (ALICE,), **said: Any
+    decision: Decision = DECISION, /, signers: tuple[TestSigner, ...] = (ALICE,), **said: Any
 ) -> Entry:
     body = {"decision": decision.id, "bundle": decision.bundle, "reason": "it leaks"}
     envelope = sign_statement(REVOCATION_KIND, body, signers)
@@ -150,7 +150,7 @@ def lost(index: int, name: str = "inf_1") -> Entry:
     return Entry(EntryKind.INFERENCE_LOST, BEGIN_MS + 2, {"inference": name, "begun": index})
 
 
-def key_released(decision: Decision = DECISION, **fields: Any) -> Entry:
+def key_released(decision: Decision = DECISION, /, **fields: Any) -> Entry:
     body = {
         "bundle": decision.bundle,
         "decision": decision.id,

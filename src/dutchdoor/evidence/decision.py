@@ -8,7 +8,7 @@ so that custody, access and an outside verifier can check it without knowing how
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -192,8 +192,8 @@ class Revocation:
 class Trust:
     """The keys a verifier trusts; read from trust.json, never from what is being verified.
 
-    log_origin, log_key: the log's name and Ed25519 public key. holder, approvers: public keys by
-    key id. approvals_min: how many approvers must sign a decision above `fully_closed`.
+    log_origin, log_key: the log's name and Ed25519 public key. holder, approvers, auditors: public
+    keys by key id. approvals_min: how many approvers must sign a decision above `fully_closed`.
     """
 
     log_origin: str
@@ -201,6 +201,7 @@ class Trust:
     holder: Mapping[str, bytes]
     approvers: Mapping[str, bytes]
     approvals_min: int
+    auditors: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def open_decision(envelope: bytes, trust: Trust) -> Decision:

@@ -46,14 +46,15 @@ class Files:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
-            self.write(descriptor, data, 0)
+            try:
+                self.write(descriptor, data, 0)
+            finally:
+                os.close(descriptor)
+            self.rename(new, path)
         except OSError:
             with suppress(OSError):
                 new.unlink()
             raise
-        finally:
-            os.close(descriptor)
-        self.rename(new, path)
 
     def rename(self, old: Path, new: Path) -> None:
         """The one step of `replace` that others can see."""

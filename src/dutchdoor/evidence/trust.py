@@ -3,6 +3,7 @@
     {
       "approvals_min": 2,
       "approvers": {"ed25519:0011223344556677": "base64 of 32 bytes", ...},
+      "auditors": {"ed25519:1122334455667700": "base64 of 32 bytes", ...},
       "holder": {"ed25519:8899aabbccddeeff": "base64 of 32 bytes"},
       "log": "example.org/dutchdoor+1a2b3c4d+base64",
       "v": 1
@@ -30,7 +31,7 @@ __all__ = ["Trust", "encode_trust", "load_trust", "log_key", "parse_trust", "sav
 TRUST_VERSION = 1
 TRUST_BYTES_MAX = 1_000_000
 KEYS_MAX = 1_000
-_FIELDS = {"v", "log", "holder", "approvers", "approvals_min"}
+_FIELDS = {"v", "log", "holder", "approvers", "auditors", "approvals_min"}
 
 
 def log_key(trust: Trust) -> VerifierKey:
@@ -45,6 +46,7 @@ def encode_trust(trust: Trust) -> bytes:
         "log": log_key(trust).to_text(),
         "holder": _texts(trust.holder),
         "approvers": _texts(trust.approvers),
+        "auditors": _texts(trust.auditors),
         "approvals_min": trust.approvals_min,
     }
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
@@ -72,7 +74,10 @@ def parse_trust(data: bytes) -> Trust:
         raise _bad("log is a verifier key")
     key = VerifierKey.from_text(value["log"])
     holder, approvers = _keys(value["holder"]), _keys(value["approvers"])
-    trust = Trust(key.name, key.public_key, holder, approvers, count)
+    auditors = _keys(value["auditors"])
+    if set(auditors) & set(approvers):
+        raise _bad("somebody is both auditor and approver")
+    trust = Trust(key.name, key.public_key, holder, approvers, count, auditors)
     # A key written twice would hide one of the two from whoever reads the file.
     if data not in (compact, encode_trust(trust)):
         raise _bad("it is written in another form")
@@ -106,7 +111,7 @@ def _texts(keys: Mapping[str, bytes]) -> dict[str, str]:
 
 def _keys(value: Any) -> dict[str, bytes]:
     if not isinstance(value, dict) or len(value) > KEYS_MAX:
-        raise _bad("holder and approvers are keys by key id")
+        raise _bad("holder, approvers and auditors are keys by key id")
     keys = {}
     for name, text in value.items():
         if not isinstance(text, str):
