@@ -43,7 +43,7 @@ FIELDS = {
     "person_removed": {"person": "s"},
     "key_issued": {"key": "s", "person": "s"},
     "key_revoked": {"key": "s", "person": "s"},
-    "grant_made": {"grant": "s", "person": "s", "bundle": "s", "terms": "s"},
+    "grant_made": {"grant": "s", "person": "s", "bundle": "s"},
     "grant_revoked": {"grant": "s"},
     "policy_loaded": {"policies": "s"},
     "inference_begun": {
