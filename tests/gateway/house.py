@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from dutchdoor import canonical
 from dutchdoor.access.cedar import PolicyBook, install_default_policies
 from dutchdoor.access.keys import create_hash_key, load_hash_key
 from dutchdoor.access.model import Budget, ContentMode, Grant, MonitorMode, Person
@@ -15,7 +16,12 @@ from dutchdoor.access.service import Access
 from dutchdoor.access.store import AccessStore
 from dutchdoor.clock import SystemClock
 from dutchdoor.config import Config, LimitsConfig, Places
-from dutchdoor.custody.keyring import FileSigner, create_folder, create_signing_key
+from dutchdoor.custody.keyring import (
+    FileSigner,
+    create_folder,
+    create_signing_key,
+    load_signing_key,
+)
 from dutchdoor.db.engine import open_database, sqlite_url
 from dutchdoor.db.migrate import upgrade
 from dutchdoor.evidence.committer import Committer
@@ -25,9 +31,11 @@ from dutchdoor.evidence.model import Entry, EntryKind, Recorded
 from dutchdoor.evidence.reader import LogReader
 from dutchdoor.evidence.register import DecisionRegister
 from dutchdoor.evidence.statement import key_id, sign_statement
+from dutchdoor.evidence.verify.report import Report
 from dutchdoor.gateway.ledger import Ledger
 from dutchdoor.gateway.model import (
     Event,
+    Finished,
     InferenceRequest,
     Prompt,
     Route,
@@ -38,6 +46,7 @@ from dutchdoor.guard.rules import RuleSet
 from dutchdoor.ids import BundleDigest, PersonId, new_decision_id
 from dutchdoor.runtime.client import RuntimeClient
 from dutchdoor.runtime.protocol import ChatMessage
+from tests.check_log import check_log
 from tests.runtime.twin import TWIN_BUNDLE, TWIN_PROBE, Twin, TwinEngine
 
 BUNDLE = BundleDigest(TWIN_BUNDLE)
@@ -55,16 +64,25 @@ RULES = b"""
 class House:
     """One workspace with a log, people and rules; gateways are opened over it as needed."""
 
-    def __init__(self, folder: Path, *, limits: LimitsConfig | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, limits: LimitsConfig | None = None, fresh: bool = True
+    ) -> None:
+        """fresh: make it; otherwise open what another process made."""
         self.places = Places(folder)
         self.clock = SystemClock()
         self.config = Config(limits=limits or LimitsConfig())
-        create_folder(self.places.keyring)
-        self.places.run.mkdir()
         keyring = self.places.keyring
-        self.log_signer = create_signing_key(keyring / "log.key", "log")
-        self.holder = create_signing_key(keyring / "holder.key", "holder")
-        self.approvers = [create_signing_key(keyring / f"{n}.key", n) for n in ("ann", "bob")]
+        if fresh:
+            create_folder(keyring)
+            self.places.run.mkdir()
+            for name in ("log", "holder", "ann", "bob"):
+                create_signing_key(keyring / f"{name}.key", name)
+            upgrade(sqlite_url(self.places.database))
+            install_default_policies(self.places.policies)
+            create_hash_key(keyring / "access.key")
+        self.log_signer = load_signing_key(keyring / "log.key")
+        self.holder = load_signing_key(keyring / "holder.key")
+        self.approvers = [load_signing_key(keyring / f"{n}.key") for n in ("ann", "bob")]
         self.trust = Trust(
             log_origin=ORIGIN,
             log_key=self.log_signer.public_key,
@@ -72,12 +90,10 @@ class House:
             approvers=_keys(self.approvers),
             approvals_min=2,
         )
-        Log.create(self.places.evidence, self.log_signer, ORIGIN, self.clock).close()
+        if fresh:
+            Log.create(self.places.evidence, self.log_signer, ORIGIN, self.clock).close()
         # The command line's own log beside the gateway's: two writers on one folder, as in life.
         self.log = self.open_log()
-        upgrade(sqlite_url(self.places.database))
-        install_default_policies(self.places.policies)
-        create_hash_key(self.places.keyring / "access.key")
         self.access = self.open_access()
         self.rules = RuleSet.parse(RULES)
         self.socket = folder / "r.sock"
@@ -206,6 +222,15 @@ class House:
             await gateway.aclose()
             await committer.aclose()
             log.close()
+
+    def check(self, *finished: Finished) -> Report:
+        """The stand-alone verifier over the log, with the receipts of `finished`."""
+        receipts = {
+            f"{event.inference}.{name}": canonical.encode(receipt)
+            for event in finished
+            for name, receipt in event.receipt.items()
+        }
+        return check_log(self.places.evidence, self.trust, receipts)
 
     def twin(self, delay_s: float = 0.0) -> Twin:
         return Twin(self.socket, TwinEngine(delay_s=delay_s))
