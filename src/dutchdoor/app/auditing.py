@@ -107,7 +107,7 @@ def fit_probe(endpoint: Endpoint, bundle: Bundle, run: AuditRun) -> ProbeFacts:
     body = {"model": endpoint.model, "examples": examples, "seed": run.seed}
     answer = _post(f"{endpoint.base_url}/dutchdoor/guard/fit", endpoint.api_key, body)
     try:
-        digest = str(answer["probe"])
+        digest = str(answer["digest"])
         sealed = base64.b64decode(answer["sealed"], validate=True)
         card = canonical.encode(answer["card"])
     except (KeyError, TypeError, binascii.Error) as error:

@@ -32,11 +32,11 @@ def release_of(workspace: Workspace) -> Release:
     places = workspace.places
     return Release(
         places.release,
-        places.audits,
-        workspace.trust,
-        workspace.register,
-        workspace.record,
-        workspace.clock,
+        audits=places.audits,
+        trust=workspace.trust,
+        register=workspace.register,
+        record=workspace.record,
+        clock=workspace.clock,
     )
 
 
@@ -117,5 +117,7 @@ def collect(workspace: Workspace, audit: Audit) -> None:
     files = tuple(BundleFile(row.path, row.size, row.digest) for row in rows)
     config = workspace.config.guard
     rules = RuleSet.load(workspace.places.root / config.rules if config.rules else None)
-    facts = BundleFacts(bundle.digest, audit.subject.model, files, guard_rules=rules.version)
+    content = bundle.manifest.content.files
+    sealed = tuple(BundleFile(file.name, file.bytes, file.ciphertext) for file in content)
+    facts = BundleFacts(bundle.digest, audit.subject.model, files, sealed, rules.version)
     audit.collect(facts)

@@ -17,10 +17,15 @@ NAME = "gateway.json"
 
 @dataclass(frozen=True)
 class Running:
-    """A running server. url: where the gateway listens. *_pid: its processes."""
+    """A running server.
+
+    url: where the gateway listens. decision: the runtime was opened under, "" while it is closed.
+    *_pid: its processes, 0 while there is none.
+    """
 
     url: str
     bundle: str
+    decision: str
     supervisor_pid: int
     gateway_pid: int
     runtime_pid: int
