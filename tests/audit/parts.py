@@ -19,6 +19,7 @@ from dutchdoor.audit.filling import ProbeFacts, fill_testing
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.measure import Evaluation
 from dutchdoor.audit.model import DocumentKind, FindingStatus
+from dutchdoor.audit.ports import Record
 from dutchdoor.audit.service import Audit
 from dutchdoor.audit.summary import AuditSummary
 from dutchdoor.clock import FixedClock
@@ -30,7 +31,12 @@ from dutchdoor.ids import BundleDigest
 
 BUNDLE = BundleDigest("sha256:" + "a" * 64)
 OTHER_BUNDLE = BundleDigest("sha256:" + "b" * 64)
-PROBE = ProbeFacts("sha256:" + "c" * 64, canonical.encode({"recall": {"fpr_0.01": "0.71"}}))
+RECALL = {"value": "0.7100", "low": "0.6400", "high": "0.7700"}
+CARD = {
+    "thresholds": {"fpr_0.01": {}, "fpr_0.05": {}},
+    "sources_left_out": {"recall": {"fpr_0.01": RECALL}},
+}
+PROBE = ProbeFacts("sha256:" + "c" * 64, canonical.encode(CARD))
 API_KEY = "ddk_a_key_that_must_never_be_written"
 
 
@@ -157,7 +163,7 @@ def settle_all(audit: Audit) -> None:
             audit.settle(finding.id, FindingStatus.MITIGATED, "the guard is required", "Ada")
 
 
-def completed(folder: Path, people: People, record: Recorder) -> AuditSummary:
+def completed(folder: Path, people: People, record: Record) -> AuditSummary:
     """The summary of an audit that went its whole way."""
     audit = examined(folder, people)
     settle_all(audit)

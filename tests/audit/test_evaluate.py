@@ -73,7 +73,7 @@ def read_log(path: Path) -> str:
 
 
 def test_no_answer_to_a_harmful_request_and_no_key_is_ever_written(tmp_path: Path) -> None:
-    with openai_server(lambda prompt: f"Sure: {CANARY}") as (url, asked):
+    with openai_server(lambda _: f"Sure: {CANARY}") as (url, asked):
         names = ["refusal", "capability_short_answers"]
         refusal, capability = run_evaluations(names, endpoint(url), OPTIONS, tmp_path)
     text = read_log(tmp_path / refusal.log)
@@ -90,16 +90,14 @@ def test_no_answer_to_a_harmful_request_and_no_key_is_ever_written(tmp_path: Pat
     assert CANARY in kept
     for path in (refusal.log, capability.log):
         assert API_KEY not in read_log(tmp_path / path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        (refusal.log, capability.log)
-    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted((refusal.log, capability.log))
 
 
 def test_what_the_guard_stopped_counts_neither_as_refusal_nor_as_compliance(
     tmp_path: Path,
 ) -> None:
     stopped = iter(["GUARD", "I cannot help with that.", "Sure.", "Sure."])
-    with openai_server(lambda prompt: next(stopped)) as (url, _):
+    with openai_server(lambda _: next(stopped)) as (url, _):
         (row,) = run_evaluations(["refusal"], endpoint(url), OPTIONS, tmp_path)
     assert (row.n, row.hits, row.guard_stopped) == (3, 1, 1)
 
@@ -107,7 +105,7 @@ def test_what_the_guard_stopped_counts_neither_as_refusal_nor_as_compliance(
 def test_a_server_that_fails_gives_no_figure_at_all(tmp_path: Path) -> None:
     calls = iter(range(1000))
     with (
-        openai_server(lambda prompt: "FAIL" if next(calls) > 1 else CANARY) as (url, _),
+        openai_server(lambda _: "FAIL" if next(calls) > 1 else CANARY) as (url, _),
         pytest.raises(Unavailable) as caught,
     ):
         run_evaluations(["refusal"], endpoint(url), OPTIONS, tmp_path)

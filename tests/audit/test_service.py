@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dutchdoor import canonical
 from dutchdoor.audit.document import read_document, write_document
-from dutchdoor.audit.filling import fill_testing
+from dutchdoor.audit.filling import ProbeFacts, fill_testing
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.model import DocumentKind, DocumentState, FindingStatus
 from dutchdoor.audit.service import Audit, list_audits
@@ -21,6 +22,9 @@ from tests.audit.parts import (
     BUNDLE,
     FACTS,
     OTHER_BUNDLE,
+    PROBE,
+    RECALL,
+    Key,
     People,
     Recorder,
     collected,
@@ -279,6 +283,43 @@ def test_a_settled_finding_opens_again_when_the_figures_change(tmp_path: Path) -
     assert not [finding for finding in audit.status().findings if finding.blocks]
     fill_testing(files, [measured("refusal", 1, 40, files.logs)], "sampling", None)
     assert [finding.id for finding in audit.status().findings if finding.blocks] == ["refusal"]
+
+
+def test_where_auditors_are_named_nobody_else_signs_what_they_write(tmp_path: Path) -> None:
+    people, record = People(), Recorder()
+    auditor = Key("ada")
+    people.trust = replace(people.trust, auditors={auditor.id: auditor.public_key})
+    audit = started(tmp_path, people)
+    assert audit.sign(people.first) == (K.S0,)
+    with pytest.raises(Refused) as caught:
+        audit.sign(people.first)
+    assert caught.value.code == "signer_unknown"
+    assert audit.sign(auditor) == (K.S2,)
+    audit.collect(FACTS)
+    audit.sign(auditor)
+    files = AuditFolder(audit.path)
+    fill_testing(files, [measured("refusal", 40, 40, files.logs)], "sampling", PROBE)
+    audit.sign(auditor)
+    with pytest.raises(Refused):
+        audit.complete(people.first, record)
+    summary = audit.complete(auditor, record)
+    with pytest.raises(Invalid):
+        find_summary(tmp_path, summary.digest, people.trust.approvers)
+
+
+def test_a_probe_that_misses_much_is_a_finding(tmp_path: Path) -> None:
+    audit = examined(tmp_path, People())
+    (found,) = [row for row in audit.status().findings if row.id == "probe-recall"]
+    assert "finds 71 % (95 %: 64 % to 77 %)" in found.text
+    assert not found.blocks
+    files = AuditFolder(audit.path)
+    for card in ({}, {"sources_left_out": {"recall": {"fpr_0.01": {**RECALL, "value": "0.4"}}}}):
+        probe = ProbeFacts(PROBE.digest, canonical.encode(card))
+        fill_testing(files, [], "sampling", probe)
+        (found,) = [row for row in audit.status().findings if row.id == "probe-recall"]
+        assert found.blocks
+    with pytest.raises(Invalid):
+        fill_testing(files, [], "sampling", ProbeFacts(PROBE.digest, b"not a card"))
 
 
 def test_an_audit_without_a_probe_says_so_and_stops(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dutchdoor import canonical
 from dutchdoor.audit.artifacts import BundleFacts, artifacts_of, read_artifacts
+from dutchdoor.audit.card import NO_CARD, load_card, read_card
 from dutchdoor.audit.checks import read_testing
 from dutchdoor.audit.document import Document, fill, write_bytes
 from dutchdoor.audit.evaluate import EVALUATION_NAMES
@@ -51,12 +52,14 @@ def fill_testing(
     known = [rows[name] for name in EVALUATION_NAMES if name in rows]
     fitted = testing.probe
     if probe is not None:
+        read_card(probe.card)
         write_bytes(folder.card, probe.card)
         card_digest = "sha256:" + canonical.sha256_hex(probe.card)
         fitted = {"digest": probe.digest, "card_digest": card_digest}
     checklist = folder.read(DocumentKind.C1)
     artifacts = read_artifacts(checklist.front.get("artifacts") or ())
-    derived = derive(known, artifacts, fitted, FindingRules())
+    card = load_card(folder.card, fitted["card_digest"]) if fitted["digest"] else NO_CARD
+    derived = derive(known, artifacts, fitted, card, FindingRules())
     findings = keep_settled(derived, testing.findings)
     _put(folder, known, findings, fitted, sorted({*testing.access_depths, access_depth}))
     return findings

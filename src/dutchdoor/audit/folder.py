@@ -26,9 +26,10 @@ from dutchdoor.audit.document import (
     write_yaml,
 )
 from dutchdoor.audit.model import DocumentKind, Signature
-from dutchdoor.audit.summary import SUMMARY_NAME
+from dutchdoor.audit.summary import CARD_NAME, SUMMARY_NAME, document_keys
 from dutchdoor.audit.template import TEMPLATES
 from dutchdoor.errors import Invalid, NotFound, Refused, Tampered
+from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.statement import open_statement
 
 __all__ = ["DOCUMENT_STATEMENT", "AuditFolder", "AuditSubject"]
@@ -72,7 +73,7 @@ class AuditFolder:
 
     @property
     def card(self) -> Path:
-        return self.path / "probe-card.json"
+        return self.path / CARD_NAME
 
     def create(self, subject: AuditSubject, documents: Mapping[DocumentKind, Document]) -> None:
         """Make the folder with its first documents. Raises Refused: it exists already."""
@@ -121,10 +122,8 @@ class AuditFolder:
         """The digest of each document, "" where its file is gone."""
         return {kind: self._digest(kind) for kind in TEMPLATES}
 
-    def signatures(
-        self, subject: AuditSubject, keys: Mapping[str, bytes]
-    ) -> dict[DocumentKind, Signature]:
-        """The latest sign-off of each document, verified.
+    def signatures(self, subject: AuditSubject, trust: Trust) -> dict[DocumentKind, Signature]:
+        """The latest sign-off of each document, verified by those who may sign it.
 
         Raises Tampered: a sign-off does not verify, or speaks of another audit.
         """
@@ -132,7 +131,7 @@ class AuditFolder:
         for kind in TEMPLATES:
             paths = self._signature_files(kind)
             if paths:
-                found[kind] = _open(paths[-1], kind, subject, keys)
+                found[kind] = _open(paths[-1], kind, subject, document_keys(trust, kind))
         return found
 
     def add_signature(self, kind: DocumentKind, envelope: bytes) -> None:

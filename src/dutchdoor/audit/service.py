@@ -7,7 +7,7 @@ what changed after it was signed, and refuses to complete what is not finished.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dutchdoor.audit.artifacts import BundleFacts
@@ -38,7 +38,13 @@ from dutchdoor.audit.model import (
     FindingStatus,
 )
 from dutchdoor.audit.ports import Progress, Record
-from dutchdoor.audit.summary import SUMMARY_KIND, AuditSummary, open_summary
+from dutchdoor.audit.summary import (
+    SUMMARY_KIND,
+    AuditSummary,
+    audit_keys,
+    document_keys,
+    open_summary,
+)
 from dutchdoor.audit.template import TEMPLATES, fresh
 from dutchdoor.clock import Clock, to_iso
 from dutchdoor.errors import Invalid, NotFound, Refused
@@ -54,12 +60,12 @@ _CLOSED = frozenset({DocumentState.WAITING, DocumentState.MISSING})
 
 
 class Audit:
-    """One audit. trust: whose signatures count (holder and approvers)."""
+    """One audit. trust: whose signatures count: auditors for what auditors write and the summary."""
 
     def __init__(self, folder: Path, trust: Trust, clock: Clock) -> None:
         """Open the audit in `folder`. Raises NotFound: there is none. Invalid: it was changed."""
         self._folder = AuditFolder(folder)
-        self._keys = {**trust.holder, **trust.approvers}
+        self._trust = trust
         self._clock = clock
         self._subject = self._folder.subject()
 
@@ -154,7 +160,7 @@ class Audit:
     def summary(self) -> AuditSummary | None:
         """The signed summary, verified, or None before the audit is completed."""
         envelope = self._folder.summary()
-        return None if envelope is None else open_summary(envelope, self._keys)
+        return None if envelope is None else open_summary(envelope, audit_keys(self._trust))
 
     def collect(self, facts: BundleFacts) -> DocumentStatus:
         """Fill C1 from what the bundle's header says.
@@ -227,7 +233,6 @@ class Audit:
         Raises Refused: the signer is not trusted, a document is closed or signed already, nothing
         may be signed, or the audit is completed. Raises Invalid: a document is not finished.
         """
-        self._must_be_trusted(signer)
         self._must_be_unfinished()
         wanted = set(kinds)
         signed: list[DocumentKind] = []
@@ -240,7 +245,7 @@ class Audit:
                 continue
             try:
                 self._sign_one(kind, standing, signer)
-            except Invalid as error:
+            except (Invalid, Refused) as error:
                 if wanted:
                     raise
                 held = held or error
@@ -261,8 +266,8 @@ class Audit:
         trusted, or the audit is completed. Raises Unavailable: it cannot be recorded; then the
         audit stays as it was.
         """
-        self._must_be_trusted(signer)
         self._must_be_unfinished()
+        _must_be_trusted(signer, audit_keys(self._trust))
         for kind, standing in self._standings().items():
             if standing.state is not DocumentState.SIGNED:
                 message = f"{kind} ({SPECIFICATIONS[kind].title}) is not signed: {standing.because}"
@@ -289,7 +294,7 @@ class Audit:
             completed_ms=now_ms,
         )
         envelope = sign_statement(SUMMARY_KIND, draft.to_body(), [signer])
-        summary = open_summary(envelope, self._keys)
+        summary = open_summary(envelope, audit_keys(self._trust))
         body = {
             "audit": summary.audit,
             "bundle": summary.bundle,
@@ -306,6 +311,7 @@ class Audit:
             raise Refused(message, code="stage_closed", hint="sign what it stands on first")
         if standing.state is DocumentState.SIGNED:
             raise Refused(f"{kind} is signed already, unchanged", code="already_signed")
+        _must_be_trusted(signer, document_keys(self._trust, kind))
         if kind is DocumentKind.R4:
             self.report()
         check_ready(kind, self._folder, self._subject)
@@ -323,7 +329,7 @@ class Audit:
         self._folder.add_signature(kind, sign_statement(DOCUMENT_STATEMENT, body, [signer]))
 
     def _standings(self) -> dict[DocumentKind, Standing]:
-        signatures = self._folder.signatures(self._subject, self._keys)
+        signatures = self._folder.signatures(self._subject, self._trust)
         return standings(self._folder.digests(), signatures)
 
     def _document(self, kind: DocumentKind) -> DocumentStatus:
@@ -340,12 +346,6 @@ class Audit:
         if self._folder.summary() is not None:
             message = f"{self._subject.audit} is completed and closed"
             raise Refused(message, code="audit_completed", hint="start another audit")
-
-    def _must_be_trusted(self, signer: Signer) -> None:
-        if self._keys.get(key_id(signer.public_key)) != signer.public_key:
-            message = f"the key of {signer.name} is not among the trusted ones"
-            hint = "only the holder's and approvers' keys in trust.json may sign"
-            raise Refused(message, code="signer_unknown", hint=hint)
 
     def _next(
         self, rows: Sequence[DocumentStatus], findings: Sequence[Finding], *, completed: bool
@@ -381,3 +381,10 @@ def list_audits(audits: Path) -> tuple[str, ...]:
         subject = AuditFolder(path.parent).subject()
         found.append((subject.started_ms, subject.audit))
     return tuple(name for _, name in sorted(found))
+
+
+def _must_be_trusted(signer: Signer, keys: Mapping[str, bytes]) -> None:
+    if keys.get(key_id(signer.public_key)) != signer.public_key:
+        message = f"{signer.name} may not sign this: the key is not among the trusted ones for it"
+        hint = "auditors sign what auditors write; trust.json says who they are"
+        raise Refused(message, code="signer_unknown", hint=hint)

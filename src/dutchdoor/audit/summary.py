@@ -14,14 +14,25 @@ from typing import Any
 from dutchdoor import canonical
 from dutchdoor.audit.document import DOCUMENT_BYTES_MAX
 from dutchdoor.audit.measure import Evaluation
-from dutchdoor.audit.model import DocumentKind, Finding
-from dutchdoor.errors import Invalid, NotFound
+from dutchdoor.audit.model import SPECIFICATIONS, DocumentKind, Finding, Producer
+from dutchdoor.errors import Invalid, NotFound, Tampered
+from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.statement import open_statement
 
-__all__ = ["SUMMARY_KIND", "SUMMARY_NAME", "AuditSummary", "find_summary", "open_summary"]
+__all__ = [
+    "CARD_NAME",
+    "SUMMARY_KIND",
+    "SUMMARY_NAME",
+    "AuditSummary",
+    "audit_keys",
+    "document_keys",
+    "find_summary",
+    "open_summary",
+]
 
 SUMMARY_KIND = "audit_summary"
 SUMMARY_NAME = "summary.json"
+CARD_NAME = "probe-card.json"
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,18 @@ class AuditSummary:
         }
 
 
+def audit_keys(trust: Trust) -> dict[str, bytes]:
+    """Whose signature makes a summary: the auditors'; without any, the holder's and approvers'."""
+    return dict(trust.auditors) or {**trust.holder, **trust.approvers}
+
+
+def document_keys(trust: Trust, kind: DocumentKind) -> dict[str, bytes]:
+    """Whose signature makes a document: an auditor's where auditors write it, else anybody's."""
+    if SPECIFICATIONS[kind].producer is Producer.AUDITOR:
+        return audit_keys(trust)
+    return {**trust.holder, **trust.approvers, **trust.auditors}
+
+
 def open_summary(envelope: bytes, keys: Mapping[str, bytes]) -> AuditSummary:
     """The summary in `envelope` (unverified bytes), signed by one of `keys` at least.
 
@@ -99,12 +122,17 @@ def open_summary(envelope: bytes, keys: Mapping[str, bytes]) -> AuditSummary:
 def find_summary(audits: Path, digest: str, keys: Mapping[str, bytes]) -> AuditSummary:
     """The signed summary with this digest, from the folder of all audits.
 
-    Raises NotFound: there is none. Raises Invalid: it is not signed by a trusted key.
+    Raises NotFound: there is none. Raises Invalid: it is not signed by a trusted key. Raises
+    Tampered: it was moved.
     """
     for path in sorted(audits.glob(f"*/{SUMMARY_NAME}")):
         with path.open("rb") as file:
             data = file.read(DOCUMENT_BYTES_MAX)
         if "sha256:" + canonical.sha256_hex(data) == digest:
-            return open_summary(data, keys)
+            summary = open_summary(data, keys)
+            if summary.audit != path.parent.name:
+                message = "the summary lies in another audit's folder"
+                raise Tampered(message, code="audit_changed", where=str(path))
+            return summary
     hint = "complete the audit first: dutchdoor audit status"
     raise NotFound(f"no completed audit has the digest {digest}", code="audit_missing", hint=hint)

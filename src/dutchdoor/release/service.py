@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dutchdoor.audit.card import NO_CARD, ProbeCard, load_card
 from dutchdoor.audit.document import read_document, write_document
-from dutchdoor.audit.summary import AuditSummary, find_summary
+from dutchdoor.audit.summary import CARD_NAME, AuditSummary, audit_keys, find_summary
 from dutchdoor.clock import Clock
 from dutchdoor.errors import Invalid, NotFound, Refused
 from dutchdoor.evidence.decision import (
@@ -111,7 +112,7 @@ class Release:
         Raises NotFound: no such audit. Raises Invalid: an unknown or not offered level, or terms
         that break a rule of decisions.
         """
-        summary = find_summary(self._audits, audit, self._audit_keys())
+        summary = find_summary(self._audits, audit, audit_keys(self._trust))
         self._register.refresh()
         before = latest(self._register, summary.bundle)
         now_ms = self._clock.now_ms()
@@ -132,7 +133,7 @@ class Release:
             not_before_ms=now_ms,
             not_after_ms=now_ms + in_force_days * DAY_MS,
         )
-        must_be_audited(decision, summary)
+        must_be_audited(decision, summary, self._card(summary))
         body = fresh_body(
             {
                 "model": decision.model,
@@ -192,7 +193,8 @@ class Release:
         """
         decision = decision_of(read_document(self.document(name)))
         level_of(str(decision.level))
-        must_be_audited(decision, find_summary(self._audits, decision.audit, self._audit_keys()))
+        summary = find_summary(self._audits, decision.audit, audit_keys(self._trust))
+        must_be_audited(decision, summary, self._card(summary))
         self._must_be_new(decision)
         approvals = Approvals(self.document(name).parent, self._trust)
         envelope = approvals.sign(decision, signer)
@@ -313,6 +315,12 @@ class Release:
             state=states.get(decision.id, State.PROPOSED),
         )
 
+    def _card(self, summary: AuditSummary) -> ProbeCard:
+        """The card of the audited probe; none where there is no probe to have one."""
+        if not summary.probe["digest"]:
+            return NO_CARD
+        return load_card(self._audits / summary.audit / CARD_NAME, summary.probe["card_digest"])
+
     def _must_be_new(self, decision: Decision) -> None:
         self._register.refresh()
         now_ms = self._clock.now_ms()
@@ -356,9 +364,6 @@ class Release:
         if not decision.audit:
             return None
         try:
-            return find_summary(self._audits, decision.audit, self._audit_keys())
+            return find_summary(self._audits, decision.audit, audit_keys(self._trust))
         except NotFound:
             return None
-
-    def _audit_keys(self) -> dict[str, bytes]:
-        return {**self._trust.holder, **self._trust.approvers}

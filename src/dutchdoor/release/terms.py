@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dutchdoor.audit.card import ProbeCard
 from dutchdoor.audit.summary import AuditSummary
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.decision import Decision
@@ -26,8 +27,11 @@ def default_margin(decision: Decision) -> str:
     )
 
 
-def must_be_audited(decision: Decision, summary: AuditSummary) -> None:
-    """Raises Invalid unless `summary` is the audit of exactly this decision's bundle and guard."""
+def must_be_audited(decision: Decision, summary: AuditSummary, card: ProbeCard) -> None:
+    """Raises Invalid unless `summary` is the audit of exactly this decision's bundle and guard.
+
+    card: of the audited probe; the decision's threshold must be one of its thresholds.
+    """
     if decision.audit != summary.digest:
         message = "the decision names another audit"
         raise Invalid(message, code="audit_missing")
@@ -41,6 +45,10 @@ def must_be_audited(decision: Decision, summary: AuditSummary) -> None:
         message = "the decision requires another probe than the one that was audited"
         hint = f"the audited probe is {summary.probe['digest']}"
         raise Invalid(message, code="probe_not_audited", hint=hint)
+    if decision.guard.threshold not in card.thresholds:
+        message = f"the audited probe has no threshold '{decision.guard.threshold}'"
+        hint = "it has: " + (", ".join(card.thresholds) or "none")
+        raise Invalid(message, code="unknown_threshold", hint=hint)
     blocking = [finding.id for finding in summary.findings if finding.blocks]
     if blocking:
         message = f"the audit has open severe findings: {', '.join(blocking)}"
