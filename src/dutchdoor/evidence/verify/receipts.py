@@ -38,10 +38,11 @@ def read_receipt(name: str, data: bytes, trusted: Trusted, findings: Findings) -
     3. Each opening opens the commitment in the entry's field of that name.
     """
     try:
-        receipt = _open(name, canonical.parse(data), trusted)
-        openings = canonical.parse(data)["openings"]
+        value = canonical.parse(data)
+        receipt = _open(name, value, trusted)
         body = canonical.parse(receipt.entry)["body"]
-        problems = [text for field in openings if (text := _opening(field, openings, body))]
+        rows = value["openings"].items()
+        problems = [text for field, row in rows if (text := _opening(field, row, body))]
     except Invalid as error:
         findings.add(name, f"the receipt does not hold: {error.message}")
         return None
@@ -94,8 +95,7 @@ def _leads(entry: bytes, index: int, size: int, proof: list[bytes], root: bytes)
     return root_by_proof(leaf(entry), index, size, proof) == root
 
 
-def _opening(field: str, openings: Mapping[str, Any], body: Mapping[str, Any]) -> str:
-    opening = openings[field]
+def _opening(field: str, opening: Mapping[str, Any], body: Mapping[str, Any]) -> str:
     if opening.keys() != {"salt", "content"}:
         raise Invalid("an opening has a salt and a content", code="bad_receipt")
     salt, content = unbase64(opening["salt"]), unbase64(opening["content"])
