@@ -29,6 +29,10 @@ class Blocked(Refused):
         self.verdicts = verdicts
 
 
+PROBE_LABEL = "probe"
+"""As what the guard's probe is sealed beside its bundle (`weights.companion`)."""
+
+
 @dataclass(frozen=True)
 class RuntimeLimits:
     """What one request may ask of the runtime, and what the runtime holds at most.

@@ -47,9 +47,10 @@ class _Architecture(NamedTuple):
     numbers: dict[str, int]
 
 
-# Refused whatever their arguments. Numbers: asm/unistd_64.h, asm-generic/unistd.h.
+# Refused whatever their arguments. Numbers: asm/unistd_64.h, asm-generic/unistd.h. Not listen:
+# event loops call it on the inherited socket again, and without socket and bind there is no other.
 _X86_64 = {
-    "socket": 41, "connect": 42, "bind": 49, "listen": 50, "sendmmsg": 307,
+    "socket": 41, "connect": 42, "bind": 49, "sendmmsg": 307,
     "execve": 59, "execveat": 322, "fork": 57, "vfork": 58,
     "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312,
     "pidfd_getfd": 438, "process_madvise": 440, "open_by_handle_at": 304,
@@ -65,7 +66,7 @@ _X86_64 = {
     "vmsplice": 278, "personality": 135, "acct": 163, "quotactl": 179,
 }  # fmt: skip
 _AARCH64 = {
-    "socket": 198, "connect": 203, "bind": 200, "listen": 201, "sendmmsg": 269,
+    "socket": 198, "connect": 203, "bind": 200, "sendmmsg": 269,
     "execve": 221, "execveat": 281,
     "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272,
     "pidfd_getfd": 438, "process_madvise": 440, "open_by_handle_at": 265,

@@ -54,11 +54,15 @@ _CLOSE_S_MAX = 30
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How the engine runs. dtype: `auto`, `float32` or `bfloat16`. threads: of one operation."""
+    """How the engine runs. dtype: `auto`, `float32` or `bfloat16`. threads: of one operation.
+
+    makes_code: whether the process may write machine code, as the fast kernels of bfloat16 do.
+    """
 
     model: str
     dtype: str = "auto"
     threads: int = 2
+    makes_code: bool = True
 
 
 class TransformersEngine:
@@ -77,7 +81,8 @@ class TransformersEngine:
 
         Raises Invalid: not a model that can be served, or the probe reads layers it has not.
         """
-        self._loaded: LoadedModel = load_model(files, pick_dtype(options.dtype))
+        dtype = pick_dtype(options.dtype, makes_code=options.makes_code)
+        self._loaded: LoadedModel = load_model(files, dtype)
         self._guard = guard
         self._fitter = fitter
         self._limits = limits

@@ -50,11 +50,16 @@ class LoadedModel:
     dtype: torch.dtype
 
 
-def pick_dtype(name: str) -> torch.dtype:
+def pick_dtype(name: str, *, makes_code: bool = True) -> torch.dtype:
     """The dtype of `auto`, `float32` or `bfloat16`; auto takes bfloat16 where the CPU has it.
 
+    makes_code: False turns off, for the whole process, the kernels that write machine code.
     Raises Invalid: another name.
     """
+    if not makes_code:
+        torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
+    if name == "auto" and not makes_code:
+        return torch.float32
     if name == "auto":
         flags = Path("/proc/cpuinfo")
         text = flags.read_text() if flags.exists() else ""

@@ -71,6 +71,19 @@ class TextSide:
         """Whether the token is a sign of the format, not of the text."""
         return token_id in self._special
 
+    @property
+    def has_template(self) -> bool:
+        """Whether the bundle says how a conversation is written."""
+        return self._has_template
+
+    def cut(self, text: str, tokens_max: int) -> str:
+        """`text`, or where it has more tokens its first and its last half of so many."""
+        offsets = self._literal.encode(text, add_special_tokens=False).offsets
+        if len(offsets) <= tokens_max:
+            return text
+        half = tokens_max // 2
+        return text[: offsets[half][0]] + text[offsets[-half][0] :]
+
     def prompt(
         self, chat: list[ChatMessage], text: str | None, token_ids: list[int] | None
     ) -> Prompt:
