@@ -1,4 +1,4 @@
-"""One value, one sequence of bytes: what is accepted re-encodes to the same, all else is refused."""
+"""One value, one sequence of bytes: what is accepted encodes to the same, all else is refused."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dutchdoor.clock import FixedClock
+from dutchdoor.evidence.checkpoint import Checkpoint
 from dutchdoor.evidence.decision import (
     DECISION_KIND,
     REVOCATION_KIND,
@@ -22,10 +23,14 @@ from dutchdoor.evidence.decision import (
     Trust,
 )
 from dutchdoor.evidence.files import Files
+from dutchdoor.evidence.journal import encode_frame
 from dutchdoor.evidence.log import Log
+from dutchdoor.evidence.merkle import leaf_hash
 from dutchdoor.evidence.model import Entry, EntryKind
+from dutchdoor.evidence.note import sign_note
 from dutchdoor.evidence.ports import Gate
 from dutchdoor.evidence.statement import key_id, sign_statement
+from dutchdoor.evidence.tree import Tree
 from dutchdoor.ids import BundleDigest, DecisionId
 
 ORIGIN = "test.example/log"
@@ -197,3 +202,19 @@ class Workspace:
 
     def open(self, *, gate: Gate | None = None, files: Files | None = None) -> Log:
         return Log(self.folder, LOG, self.clock, gate=gate, files=files)
+
+
+def write_journal(folder: Path, *batches: list[bytes]) -> None:
+    """A journal whose owner signs whatever stands in it."""
+    tree = Tree()
+    data = b""
+    note = b""
+    for batch in batches:
+        for entry in batch:
+            tree.add(leaf_hash(entry))
+        text = Checkpoint(ORIGIN, tree.size, tree.frontier.root()).to_text()
+        note = sign_note(text, ORIGIN, LOG)
+        data += encode_frame(batch, note)
+    (folder / "journal").mkdir(parents=True)
+    (folder / "journal" / "000000").write_bytes(data)
+    (folder / "checkpoint").write_bytes(note)

@@ -1,4 +1,4 @@
-"""Receipts: every part of one is bound to the log, and a rolled-back log is shown up by an old one."""
+"""Receipts: every part of one is bound to the log, and an old one shows a log cut back."""
 
 from __future__ import annotations
 
