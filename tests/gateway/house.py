@@ -55,9 +55,12 @@ DAY_MS = 86_400_000
 PLAIN = (Depth.SAMPLING,)
 DEEP = (Depth.SAMPLING, Depth.DECODING_CONTROL, Depth.LOGPROBS, Depth.ACTIVATIONS)
 RULES = b"""
-- {id: nerve-recipe, literal: "brew the nerve agent", category: indiscriminate_weapons_cbrne,
-   action: block, side: both, note: a test}
-- {id: watched-word, literal: "watched word", category: hate, action: flag, side: both, note: a test}
+- id: nerve-recipe
+  literal: "brew the nerve agent"
+  category: indiscriminate_weapons_cbrne
+  action: block
+  side: both
+- {id: watched-word, literal: "watched word", category: hate, action: flag, side: both}
 """
 
 

@@ -17,7 +17,7 @@ from tests.gateway.house import House, chat
 from tests.gateway.test_service import DONE
 
 CUT_S_MAX = 1.0
-LONG = {"tokens_max": 500}
+LONG = 500
 
 
 def cut_by(house: House, key: str, take_away: Callable[[], Any]) -> tuple[list[Event], float]:
@@ -27,7 +27,7 @@ def cut_by(house: House, key: str, take_away: Callable[[], Any]) -> tuple[list[E
         events: list[Event] = []
         with house.twin(delay_s=0.01):
             async with house.gateway() as gateway:
-                stream = gateway.infer(key, chat("one two", **LONG))
+                stream = gateway.infer(key, chat("one two", tokens_max=LONG))
                 taken_s = 0.0
                 async for event in stream:
                     events.append(event)
@@ -125,7 +125,7 @@ def test_a_caller_who_leaves_stops_the_runtime_and_is_recorded(house: House) -> 
         hang_up = HangUp()
         with house.twin(delay_s=0.01):
             async with house.gateway() as gateway:
-                async for event in gateway.infer(key, chat("one", **LONG), hang_up):
+                async for event in gateway.infer(key, chat("one", tokens_max=LONG), hang_up):
                     events.append(event)
                     if len(events) == 4:
                         hang_up.now()
@@ -144,7 +144,7 @@ def test_a_dropped_generator_is_recorded_as_cancelled(house: House, how: str) ->
     async def run() -> None:
         with house.twin(delay_s=0.01):
             async with house.gateway() as gateway:
-                stream = gateway.infer(key, chat("one", **LONG))
+                stream = gateway.infer(key, chat("one", tokens_max=LONG))
                 if how == "left":
                     for _ in range(3):
                         await anext(stream)
@@ -177,7 +177,7 @@ def test_a_task_cancelled_before_the_start_leaves_no_budget_behind(house: House)
         with house.twin():
             async with house.gateway() as gateway:
                 for wait_s in (0, 0.0005, 0.002, 0.005, 0.01):
-                    task = asyncio.create_task(anext(gateway.infer(key, chat("one"))))  # type: ignore[arg-type]
+                    task = asyncio.create_task(anext(gateway.infer(key, chat("one"))))
                     await asyncio.sleep(wait_s)
                     task.cancel()
                     await asyncio.gather(task, return_exceptions=True)
@@ -199,7 +199,7 @@ def test_a_runtime_that_dies_fails_the_stream_and_the_next_one_waits_for_it(hous
         twin = house.twin(delay_s=0.01)
         twin.start()
         async with house.gateway() as gateway:
-            async for event in gateway.infer(key, chat("one", **LONG)):
+            async for event in gateway.infer(key, chat("one", tokens_max=LONG)):
                 events.append(event)
                 if len(events) == 5:
                     await asyncio.to_thread(twin.stop)
@@ -240,8 +240,7 @@ def test_a_gateway_that_stops_ends_its_streams_and_records_them(house: House) ->
         events: list[Event] = []
 
         async def consume(gateway: Any) -> None:
-            async for event in gateway.infer(key, chat("one", **LONG)):
-                events.append(event)
+            events.extend([e async for e in gateway.infer(key, chat("one", tokens_max=LONG))])
 
         with house.twin(delay_s=0.01):
             async with house.gateway() as gateway:

@@ -1,4 +1,4 @@
-"""A gateway process with running streams, to be killed: `python -m tests.gateway.victim DIR KEY`."""
+"""A gateway with running streams, to be killed: `python -m tests.gateway.victim DIR KEY`."""
 
 from __future__ import annotations
 

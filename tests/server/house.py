@@ -76,7 +76,7 @@ def served(house: House) -> Iterator[Served]:
         server = uvicorn.Server(config)
         box["parts"], box["server"] = parts, server
         task = asyncio.create_task(server.serve([listening]))
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event
             await asyncio.sleep(0.01)
         ready.set()
         await task

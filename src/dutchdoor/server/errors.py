@@ -39,7 +39,7 @@ class Problem(NamedTuple):
 
 
 _UNAUTHENTICATED = {"missing_api_key", "invalid_api_key", "key_revoked", "key_expired"}
-_BUSY = {"too_many_at_once", "gateway_busy", "runtime_busy"}
+_BUSY = {"too_many_at_once", "gateway_busy"}
 _SPENT = {"budget_requests", "budget_tokens", "budget_vectors", "vectors_exhausted"}
 _STATUS_OF_CODE = {
     "body_too_large": 413,

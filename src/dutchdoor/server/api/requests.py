@@ -89,7 +89,7 @@ class ChatBody(_Decoding, frozen=True, kw_only=True):
 class CompletionBody(_Decoding, frozen=True, kw_only=True):
     """`POST /v1/completions`: a text, token ids, or several of one kind."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: str | list[str | _TokenId | list[_TokenId]]
     max_tokens: _Count = 16
     echo: bool = False
     logprobs: _Count | None = None
@@ -226,15 +226,15 @@ def _bias(biases: dict[str, float]) -> list[tuple[int, float]]:
     return rows
 
 
-def _prompts(prompt: str | list[str] | list[int] | list[list[int]]) -> list[Prompt]:
+def _prompts(prompt: str | list[str | int | list[int]]) -> list[Prompt]:
+    """Each prompt in `prompt`: a text, one row of token ids, or several of one kind."""
     if isinstance(prompt, str):
         return [Prompt(text=prompt)]
-    if not prompt:
-        raise BadRequest("there is no prompt", code="empty_prompt", param="prompt")
-    if isinstance(prompt[0], int):
+    kinds = {type(row) for row in prompt}
+    if kinds == {int}:
         return [_ids(prompt)]
-    if len(prompt) > PROMPTS_MAX:
-        message = f"at most {PROMPTS_MAX} prompts are allowed at once"
+    if len(kinds) != 1 or len(prompt) > PROMPTS_MAX:
+        message = f"a prompt is a text, token ids, or 1 to {PROMPTS_MAX} of either kind"
         raise BadRequest(message, code="bad_request", param="prompt")
     return [Prompt(text=row) if isinstance(row, str) else _ids(row) for row in prompt]
 
