@@ -165,9 +165,8 @@ class _Broken:
 
 
 def test_a_scanner_that_fails_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    rules = RuleSet.load()
-    monkeypatch.setattr(rules._prompt, "_database", _Broken())
-    verdict = rules.judge("What is the capital of France?")
+    monkeypatch.setattr(SMALL._prompt, "_database", _Broken())
+    verdict = SMALL.judge("What is the capital of France?")
     assert verdict.action is Action.BLOCK
     assert verdict.reasons == ("scanner_failed",)
 

@@ -18,16 +18,16 @@ __all__ = ["LIMITS", "Scored", "StreamScored", "card_of"]
 
 LIMITS = (
     (
-        "These figures flatter: they come from the same set that the probe was fitted on, and prompts "
-        "written by others are harder. The figures with whole sources left out are closer to that."
+        "These figures flatter: they come from the same set that the probe was fitted on, and "
+        "prompts by others are harder. Those with whole sources left out are the harsher test."
     ),
     (
-        "Thresholds hold for benign prompts like those of the training set. Set them again on benign "
-        "traffic of your own before you rely on a false-positive rate."
+        "Thresholds hold for benign prompts like those of the training set. Set them again on "
+        "benign traffic of your own before you rely on a false-positive rate."
     ),
     (
-        "The probe reads English requests in one piece. It can be evaded on purpose, by dilution in "
-        "long text, by other languages, by encodings, and by spreading a request over turns."
+        "The probe reads English requests in one piece. It can be evaded on purpose, by dilution "
+        "in long text, by other languages, by encodings, and by spreading a request over turns."
     ),
     (
         "Nothing harmful was generated to measure the stream: its recall is unknown, and only its "
@@ -51,7 +51,7 @@ class Scored:
 
 
 class StreamScored(NamedTuple):
-    """calibrated_on: `completions` or `prompt_windows`, and how many. tokens: of a completion, the median."""
+    """calibrated_on: `completions` or `prompt_windows`, and how many. tokens: the median of each."""
 
     calibrated_on: str
     completions: int

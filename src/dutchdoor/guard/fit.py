@@ -5,7 +5,8 @@
 2. The separator of the first reading also scores windows, the worst of which counts where it is
    more than `WINDOW_MARGIN` deviations beyond what ordinary benign prompts reach.
 3. Thresholds come from scores of examples that the separator was not shown.
-4. The same separator scores tokens, calibrated on the model's own benign completions.
+4. A separator of single tokens scores the stream, calibrated on the model's own benign
+   completions, none of which it was shown for that.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ __all__ = [
     "EMA_TOKENS",
     "RATES",
     "SHRINKAGE",
+    "STREAM_ROWS_MAX",
+    "STREAM_SHRINKAGE",
     "WINDOW_MARGIN",
     "Example",
     "FitInputs",
@@ -44,7 +47,12 @@ WINDOW_MARGIN = 1.0
 FOLDS = 5
 CLASS_EXAMPLES_MIN = 20
 COMPLETIONS_MIN = 10
-EMA_TOKENS = 16
+EMA_TOKENS = 8
+"""A stream's score is a running mean in which a token weighs 1/8 and fades as fast."""
+STREAM_SHRINKAGE = 0.6
+STREAM_ROWS_MAX = (800, 1600, 600)
+"""Single tokens that the stream's separator is fitted on: of harmful prompts, of benign ones, of
+completions."""
 _NORMAL = {"fpr_0.05": 1.645, "fpr_0.01": 2.326, "fpr_0.001": 3.090}
 _TINY = 1e-9
 
@@ -62,8 +70,9 @@ class Example(NamedTuple):
 class FitInputs:
     """What was collected of a model; prompts, windows and examples in one order.
 
-    prompts: float32 [3 * hidden] each. windows: float32 [w, hidden] each. completions: float32
-    [tokens, hidden] each, of the model's own benign completions.
+    prompts: float32 [3 * hidden] each. windows: float32 [w, hidden] each. tokens: a few single
+    ones of each prompt, float32 [k, hidden]. completions: float32 [t, hidden] each, of the model's
+    own benign completions.
     """
 
     mid: int
@@ -72,6 +81,7 @@ class FitInputs:
     examples: tuple[Example, ...]
     prompts: tuple[NDArray[np.float32], ...]
     windows: tuple[NDArray[np.float32], ...]
+    tokens: tuple[NDArray[np.float32], ...]
     completions: tuple[NDArray[np.float32], ...]
 
 
@@ -130,7 +140,7 @@ def fit(inputs: FitInputs, *, bundle: str, seed: int) -> Fitted:
         np.maximum(whole.source, part.source),
     )
     thresholds = {name: threshold_at(scored.fold[~harmful], rate) for name, rate in RATES.items()}
-    stream, streamed = _stream(inputs.completions, worst, windows, harmful)
+    stream, streamed = _stream(inputs, order, harmful, seed)
     parameters = ProbeParameters(
         bundle,
         inputs.hidden,
@@ -224,33 +234,88 @@ def _centre_scale(benign: Scores) -> tuple[float, float]:
 
 
 def _stream(
-    completions: Sequence[NDArray[np.float32]],
-    worst: _Reading,
-    windows: Sequence[Array],
-    harmful: NDArray[np.bool_],
+    inputs: FitInputs, order: Sequence[int], harmful: NDArray[np.bool_], seed: int
 ) -> tuple[Linear, StreamScored]:
-    """The head for tokens, in deviations of benign tokens, with its thresholds."""
-    usable = [states.astype(np.float64) for states in completions if len(states)]
-    if len(usable) >= COMPLETIONS_MIN:
-        tokens = [worst.head.score(states) for states in usable]
-        centre, scale = _centre_scale(np.concatenate(tokens))
-        tops = np.array([_running_top((scores - centre) / scale) for scores in tokens])
-        lengths = [len(scores) for scores in tokens]
-        about = StreamScored("completions", len(tops), int(np.median(lengths)), {})
+    """The head for tokens, in deviations of benign tokens, with its thresholds.
+
+    Tokens of harmful prompts against tokens of benign ones and of the model's own completions.
+    """
+    generator = np.random.default_rng(seed)
+    tokens = _tokens(inputs, order, harmful, generator)
+    completions = [states.astype(np.float64) for states in inputs.completions]
+    own = len(completions) >= COMPLETIONS_MIN
+    share = STREAM_ROWS_MAX[2] // max(len(completions), 1) if own else 0
+    sampled = [
+        states[np.sort(generator.permutation(len(states))[: min(max(share, 1), 8)])]
+        for states in (completions if own else [])
+    ]
+    rows = np.concatenate([tokens[True], tokens[False], *sampled])
+    labels = np.arange(len(rows)) < len(tokens[True])
+    ridge = Ridge(rows, labels, STREAM_SHRINKAGE)
+    if own:
+        first = len(tokens[True]) + len(tokens[False])
+        scores = _completion_scores(ridge, completions, sampled, first, generator)
+        centre, scale = _centre_scale(np.concatenate(scores))
+        tops = np.array([_running_top((part - centre) / scale) for part in scores])
+        median = int(np.median([len(part) for part in scores]))
+        streamed = StreamScored("completions", len(tops), median, {})
     else:
         # Without completions the worst windows of benign prompts must do; the card says so.
-        centre, scale = _centre_scale(worst.fold[~harmful])
-        tops = (worst.fold[~harmful] - centre) / scale
-        about = StreamScored("prompt_windows", len(tops), 0, {})
-    thresholds = {}
-    for name, rate in RATES.items():
-        # A few dozen completions say nothing of one in a thousand: there the tail of a normal
-        # distribution stands in for what was not seen.
-        tail = float(tops.mean() + _NORMAL[name] * tops.std())
-        thresholds[name] = max(threshold_at(tops, rate), tail)
-    weights = (worst.head.weights / scale).astype(np.float32)
-    head = Linear(weights, (worst.head.bias - centre) / scale)
-    return head, about._replace(thresholds=thresholds)
+        head = ridge.head()
+        centre, scale = _centre_scale(head.score(tokens[False]))
+        benign = [inputs.windows[n] for n, bad in zip(order, harmful, strict=True) if not bad]
+        tops = np.array(
+            [(head.score(part.astype(float)).max() - centre) / scale for part in benign]
+        )
+        streamed = StreamScored("prompt_windows", len(tops), 0, {})
+    head = ridge.head()
+    linear = Linear((head.weights / scale).astype(np.float32), (head.bias - centre) / scale)
+    return linear, streamed._replace(thresholds=_stream_thresholds(tops))
+
+
+def _tokens(
+    inputs: FitInputs,
+    order: Sequence[int],
+    harmful: NDArray[np.bool_],
+    generator: np.random.Generator,
+) -> dict[bool, Array]:
+    """A sample of single tokens of each class."""
+    result: dict[bool, Array] = {}
+    for label, rows_max in ((True, STREAM_ROWS_MAX[0]), (False, STREAM_ROWS_MAX[1])):
+        chosen = [inputs.tokens[n] for n, bad in zip(order, harmful, strict=True) if bad == label]
+        rows = np.concatenate(chosen).astype(np.float64)
+        result[label] = rows[np.sort(generator.permutation(len(rows))[:rows_max])]
+    return result
+
+
+def _completion_scores(
+    ridge: Ridge,
+    completions: Sequence[Array],
+    sampled: Sequence[Array],
+    first: int,
+    generator: np.random.Generator,
+) -> list[Scores]:
+    """Scores of each completion's tokens by separators that were shown none of its tokens."""
+    owner = np.repeat(np.arange(len(completions)), [len(rows) for rows in sampled])
+    fold = generator.permutation(len(completions)) % FOLDS
+    scores: list[Scores] = [np.zeros(0)] * len(completions)
+    for number in range(FOLDS):
+        head = ridge.without(first + np.flatnonzero(fold[owner] == number))
+        for index in np.flatnonzero(fold == number).tolist():
+            scores[index] = head.score(completions[index])
+    return scores
+
+
+def _stream_thresholds(tops: Scores) -> dict[str, float]:
+    """Thresholds for the highest running means of benign streams.
+
+    A few dozen completions say nothing of one in a thousand: there the tail of a normal
+    distribution stands in for what was not seen.
+    """
+    return {
+        name: max(threshold_at(tops, rate), float(tops.mean() + _NORMAL[name] * tops.std()))
+        for name, rate in RATES.items()
+    }
 
 
 def _running_top(scores: Scores) -> float:

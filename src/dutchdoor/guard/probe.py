@@ -6,6 +6,7 @@ judges come from the same functions, so the two cannot drift apart.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -44,6 +45,7 @@ EXAMPLES_MAX = 6000
 EXAMPLE_TOKENS_MAX = 512
 """Longer examples should be cut before `FeatureAccumulator.add`: first half, last half."""
 COMPLETIONS_MAX = 1000
+TOKENS_EACH = 2
 
 Hidden = Mapping[int, Any]
 """Residual stream after each block: float tensors, [tokens, h] of a prompt, [h] of a token."""
@@ -70,8 +72,9 @@ def probe_layers(blocks: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Features:
-    """Of one prompt. prompt: float32 [3 * h]. windows: float32 [w, h], w >= 1."""
+    """Of one prompt. prompt: float32 [3 * h]. windows: float32 [w, h], w >= 1. span: [t, h]."""
 
+    span: torch.Tensor
     prompt: NDArray[np.float32]
     windows: NDArray[np.float32]
 
@@ -105,7 +108,7 @@ def _features(hidden: Hidden, mid: int, upper: int, first: int, last: int) -> _F
     windows = torch.cat([_windows(span) for span in spans]).cpu().numpy()
     if not (np.isfinite(prompt).all() and np.isfinite(windows).all()):
         raise Invalid("hidden states are not finite", code="bad_hidden")
-    return _Features(prompt, windows)
+    return _Features(spans[0], prompt, windows)
 
 
 def _windows(span: torch.Tensor) -> torch.Tensor:
@@ -130,6 +133,7 @@ class FeatureAccumulator:
         self._examples: list[Example] = []
         self._prompts: list[NDArray[np.float32]] = []
         self._windows: list[NDArray[np.float32]] = []
+        self._tokens: list[NDArray[np.float32]] = []
         self._completions: list[NDArray[np.float32]] = []
 
     @property
@@ -159,6 +163,10 @@ class FeatureAccumulator:
         )
         self._prompts.append(features.prompt)
         self._windows.append(features.windows)
+        # Which tokens is drawn from the text, so that the order of examples does not matter.
+        generator = random.Random(example.text)  # noqa: S311  # a sample, no secret
+        places = [generator.randrange(len(features.span)) for _ in range(TOKENS_EACH)]
+        self._tokens.append(features.span[places].cpu().numpy())
 
     def add_completion(self, hidden: Hidden) -> None:
         """Takes the hidden states of one completion of the model's own to a benign prompt.
@@ -183,6 +191,7 @@ class FeatureAccumulator:
             tuple(self._examples),
             tuple(self._prompts),
             tuple(self._windows),
+            tuple(self._tokens),
             tuple(self._completions),
         )
 
