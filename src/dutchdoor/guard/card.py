@@ -51,7 +51,7 @@ class Scored:
 
 
 class StreamScored(NamedTuple):
-    """calibrated_on: `completions` or `prompt_windows`, and how many. tokens: the median of each."""
+    """calibrated_on: `completions` or `prompt_windows`, and how many. tokens: the median length."""
 
     calibrated_on: str
     completions: int
