@@ -301,3 +301,46 @@ def test_another_model_is_not_found(house: House) -> None:
     request = dataclasses.replace(chat("one"), model="gpt-4")
     stop = stop_of(infer(house, house.granted(), request))
     assert (stop.family, stop.code) == ("not_found", "model_not_found")
+
+
+def test_a_mistake_of_ours_refuses_and_is_recorded_without_the_prompt(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.decide()
+    person, key = house.person()
+    grant = house.grant(person.id)
+
+    def broken(text: str, side: Any = None) -> Any:
+        raise KeyError(text)
+
+    monkeypatch.setattr(house.rules, "judge", broken)
+    stop = stop_of(infer(house, key, chat("swordfish")))
+    assert (stop.family, stop.code) == ("unavailable", "internal_error")
+    (entry,) = house.entries(REFUSED)
+    assert entry.body["code"] == "internal_error"
+    assert house.access.used(grant.id).tokens == 0
+    assert not house.access.open_reservations()
+    assert "KeyError" in caplog.text
+    assert "swordfish" not in caplog.text
+
+
+def test_a_screen_that_breaks_lets_nothing_more_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dutchdoor.gateway.screen import Screen
+
+    house.decide()
+    key = house.granted()
+    push = Screen.push
+    calls: list[int] = []
+
+    def breaks(self: Screen, token: Any) -> Any:
+        calls.append(1)
+        return push(self, token) if len(calls) < 3 else 1 / 0
+
+    monkeypatch.setattr(Screen, "push", breaks)
+    events = infer(house, key, chat("one two"))
+    assert stop_of(events).code == "internal_error"
+    assert text_of(events) == " one two"
+    (done,) = house.entries(DONE)
+    assert (done.body["outcome"], done.body["code"]) == ("failed", "internal_error")

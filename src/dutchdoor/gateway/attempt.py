@@ -69,7 +69,8 @@ class Attempt:
     """One inference on its way; each step fills in what it found, a refusal records that much.
 
     action: what the policies are asked about. amounts: what the budgets are asked for, once known.
-    key: the caller's API key, unverified; forgotten once it is verified. blocking: False only under a grant that may observe.
+    key: the caller's API key, unverified; forgotten once it is verified. blocking: False only
+    under a grant that may observe.
     """
 
     inference: InferenceId

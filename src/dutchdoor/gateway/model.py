@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from dutchdoor import canonical
 from dutchdoor.access.extraction import Asked
 from dutchdoor.access.model import Refusal
-from dutchdoor.errors import DutchdoorError, NotFound, Refused
+from dutchdoor.errors import DutchdoorError, NotFound, Refused, Unavailable
 from dutchdoor.evidence.decision import Depth
 from dutchdoor.ids import InferenceId
 from dutchdoor.runtime.protocol import ChatMessage, LabelledText, Token
@@ -34,6 +36,7 @@ __all__ = [
     "depths_needed",
     "logprobs_asked",
     "stopped",
+    "unexpected",
 ]
 
 
@@ -235,6 +238,21 @@ class RefusedByRule(Refused):
         self.rule = refusal.rule
         self.missing = refusal.missing
         self.grant = refusal.grant
+
+
+def unexpected(error: Exception) -> Unavailable:
+    """A mistake of ours as an error that can be told and recorded.
+
+    Says where it broke to the process's own log, and never the error's text: it may quote a prompt.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"
+    logging.getLogger("dutchdoor.gateway").error("%s at %s", type(error).__name__, where)
+    return Unavailable(
+        "something went wrong in the gateway",
+        code="internal_error",
+        hint="tell the operator when it happened; nothing unrecorded was released",
+    )
 
 
 def stopped(error: DutchdoorError, inference: str = "") -> Stopped:

@@ -26,6 +26,7 @@ from dutchdoor.gateway.model import (
     Route,
     Stopped,
     stopped,
+    unexpected,
 )
 from dutchdoor.gateway.ports import Runtime
 from dutchdoor.runtime.model import Blocked
@@ -84,8 +85,8 @@ class Reading:
             return stopped(error)
         try:
             await self._begin_activations(attempt, request)  # steps 1 to 6
-        except DutchdoorError as error:
-            return await self._closing.refuse(attempt, error)
+        except Exception as error:
+            return await self._closing.refuse(attempt, _ours(error))
         reservation = attempt.reservation
         assert reservation is not None, "reserved before it began"
 
@@ -141,8 +142,8 @@ class Reading:
             return stopped(error)
         try:
             await self._begin_fit(attempt, request)  # steps 1 to 6
-        except DutchdoorError as error:
-            return await self._closing.refuse(attempt, error)
+        except Exception as error:
+            return await self._closing.refuse(attempt, _ours(error))
 
         def take(letter: Letter, ending: Ending) -> ProbeFitted:
             if not isinstance(letter, ProbeFitted):
@@ -233,10 +234,10 @@ class Reading:
             attempt.mailbox.open(_one(answer))
             letter = take(await attempt.mailbox.next(), ending)
             ending.outcome, ending.reason = Outcome.COMPLETED, "stop"
-        except DutchdoorError as error:
-            failure = error
+        except Exception as error:  # Whatever breaks, nothing leaves, and the log says so.
+            failure = _ours(error)
             ending.vectors, ending.data = 0, b""
-            self._life.explain(attempt, ending, error)
+            self._life.explain(attempt, ending, failure)
             if isinstance(error, Blocked):
                 ending.verdicts.extend(error.verdicts)
                 ending.outcome, ending.reason = Outcome.BLOCKED, "content_filter"
@@ -254,6 +255,10 @@ class Reading:
 
 async def _one(answer: Awaitable[_Answer]) -> AsyncIterator[_Answer]:
     yield await answer
+
+
+def _ours(error: Exception) -> DutchdoorError:
+    return error if isinstance(error, DutchdoorError) else unexpected(error)
 
 
 def _broken() -> Unavailable:

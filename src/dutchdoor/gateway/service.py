@@ -41,6 +41,7 @@ from dutchdoor.gateway.model import (
     Usage,
     depths_needed,
     stopped,
+    unexpected,
 )
 from dutchdoor.gateway.ports import Access, Decisions, Evidence, Rules, Runtime
 from dutchdoor.gateway.presence import Presence
@@ -137,15 +138,21 @@ class Gateway:
         self.watch.start(self.closing.settle_late)
         return lost
 
-    async def aclose(self) -> None:
-        """End what runs, record its end, and stop."""
+    def wind_down(self) -> None:
+        """Begin nothing more, and end what runs; for a signal handler, before `aclose`."""
         self._stopping = True
         message = "the gateway is stopping"
         error = Unavailable(message, code="gateway_stopping", hint="try again in a moment")
         self.watch.cut_all(error, Outcome.FAILED)
+
+    async def aclose(self) -> None:
+        """End what runs, record its end, and stop."""
+        self.wind_down()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.watch.idle.wait(), STOP_S_MAX)
         await self.watch.stop()
+        with contextlib.suppress(DutchdoorError):
+            await self.watch.pay()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -171,8 +178,9 @@ class Gateway:
         beginning = self.keep(self._begin(attempt, request))  # steps 1 to 6
         try:
             generate = await asyncio.shield(beginning)
-        except DutchdoorError as error:
-            yield await asyncio.shield(self.keep(self.closing.refuse(attempt, error)))
+        except Exception as error:  # Ours are refusals; any other is a mistake, and refuses too.
+            reason = error if isinstance(error, DutchdoorError) else unexpected(error)
+            yield await asyncio.shield(self.keep(self.closing.refuse(attempt, reason)))
             return
         except BaseException:  # The caller's task is being cancelled: undo what was begun.
             self.keep(self.abandon(beginning, attempt))
@@ -185,9 +193,9 @@ class Gateway:
             async with contextlib.aclosing(completion.events()) as events:  # steps 7 and 8
                 async for event in events:
                     yield event
-        except DutchdoorError as error:
-            failure = error
-            self.explain(attempt, ending, error)
+        except Exception as error:  # Whatever breaks, nothing more leaves, and the log says so.
+            failure = error if isinstance(error, DutchdoorError) else unexpected(error)
+            self.explain(attempt, ending, failure)
         finally:
             finishing = self.keep(self.finish(attempt, ending))  # steps 9 to 11
         async for last in self._last(attempt, ending, completion, failure, finishing):

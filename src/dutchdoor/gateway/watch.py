@@ -82,7 +82,7 @@ class Watch:
         for each, pause_s in (
             (self.follow_log, DECISION_POLL_S),
             (self._check_access, ACCESS_POLL_S),
-            (self._pay, OWED_POLL_S),
+            (self.pay, OWED_POLL_S),
             *((step, OWED_POLL_S) for step in late),
         ):
             self._tasks.append(asyncio.create_task(_repeat(each, pause_s)))
@@ -151,7 +151,8 @@ class Watch:
             return Unavailable(message, code="access_unavailable", hint="try again later")
         return RefusedByRule(answer) if isinstance(answer, Refusal) else None
 
-    async def _pay(self) -> None:
+    async def pay(self) -> None:
+        """Write the ends that are owed. Raises Unavailable, Tampered: the log cannot be read."""
         if self._recorder.owed:
             await asyncio.to_thread(self._read_log)
             await self._recorder.pay(self._index.ended)

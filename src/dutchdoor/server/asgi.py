@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
-import traceback
 from collections.abc import Sequence
 
 from dutchdoor.errors import DutchdoorError, NotFound
-from dutchdoor.server.errors import BadRequest, internal_problem, problem_of
+from dutchdoor.gateway.model import unexpected
+from dutchdoor.server.errors import BadRequest, problem_of
 from dutchdoor.server.http import Application, CallerGone, Exchange, Receive, Scope, Send
 from dutchdoor.server.parts import Parts
 from dutchdoor.server.routes import ROUTES, Match, Route, Router, Who
@@ -47,13 +46,8 @@ async def _serve(parts: Parts, router: Router, exchange: Exchange) -> None:
         with contextlib.suppress(CallerGone):
             await _fail(exchange, error)
     except Exception as error:  # A mistake of ours must not take the process down with it.
-        _report(error)
         with contextlib.suppress(CallerGone):
-            if exchange.started:
-                await exchange.send_event(internal_problem().data())
-                await exchange.end()
-            else:
-                await exchange.reply_problem(internal_problem())
+            await _fail(exchange, unexpected(error))
     finally:
         # Paths that nobody serves are not labels: a scanner would fill the memory with them.
         name = match.route.path if match is not None else "none"
@@ -84,13 +78,6 @@ async def _fail(exchange: Exchange, error: DutchdoorError) -> None:
         await exchange.end()
     else:
         await exchange.reply_problem(problem_of(error))
-
-
-def _report(error: Exception) -> None:
-    """Say where it broke. Never the error's own text: that may quote a prompt."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"
-    logging.getLogger("dutchdoor.server").error("%s at %s", type(error).__name__, where)
 
 
 async def _lifespan(parts: Parts, receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from dutchdoor.errors import DutchdoorError, Invalid
 from dutchdoor.gateway.model import Stopped, stopped
 
-__all__ = ["BadRequest", "Problem", "internal_problem", "problem_of"]
+__all__ = ["BadRequest", "Problem", "problem_of"]
 
 
 class BadRequest(Invalid):
@@ -44,6 +44,7 @@ _SPENT = {"budget_requests", "budget_tokens", "budget_vectors", "vectors_exhaust
 _STATUS_OF_CODE = {
     "body_too_large": 413,
     "body_too_slow": 408,
+    "internal_error": 500,
     "content_filter": 400,  # As tools know it: a bad request with this code is a guard's refusal.
     "method_not_allowed": 405,
 }
@@ -81,17 +82,6 @@ def problem_of(failure: DutchdoorError | Stopped) -> Problem:
     }
     retry = 1 if status == 503 or end.code in _BUSY else 0
     return Problem(status, {"error": error}, retry)
-
-
-def internal_problem() -> Problem:
-    """A mistake of ours: says nothing of what was being done, because that may be a prompt."""
-    end = Stopped(
-        family="unavailable",
-        code="internal_error",
-        message="something went wrong in the gateway",
-        hint="tell the operator when it happened; nothing unrecorded was released",
-    )
-    return problem_of(end)._replace(status=500, retry_after_s=0)
 
 
 def _status(end: Stopped) -> int:
