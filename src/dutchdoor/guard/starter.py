@@ -32,19 +32,20 @@ class StarterPrompt:
 
 
 def starter_set(limit: int | None = None, seed: int = 0) -> tuple[StarterPrompt, ...]:
-    """The starter set, or `limit` prompts of it: half harmful as far as they last, all sources.
+    """The starter set, or `limit` prompts of it: a third harmful as far as they last, all sources.
 
-    limit: at least 2. The same for the same seed; harmful ones first.
+    A third, because breadth of the benign matters more to a probe than balance. limit: at least 3;
+    1,000 are nearly as good as all. The same for the same seed; harmful ones first.
     Raises Invalid: the limit is too small, or the packaged files are broken.
     """
     prompts = _read()
     if limit is None:
         return prompts
-    if limit < 2:
-        raise Invalid("a subsample has at least 2 prompts", code="bad_limit")
+    if limit < 3:
+        raise Invalid("a subsample has at least 3 prompts", code="bad_limit")
     harmful = [prompt for prompt in prompts if prompt.label == 1]
     benign = [prompt for prompt in prompts if prompt.label == 0]
-    count = min(limit // 2, len(harmful))
+    count = min(limit // 3, len(harmful))
     return (*_spread(harmful, count, seed), *_spread(benign, limit - count, seed))
 
 
