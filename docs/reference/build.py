@@ -105,8 +105,9 @@ def openapi_text() -> str:
     """openapi.json."""
     import dutchdoor
     from dutchdoor.server.openapi import document
+    from dutchdoor.server.routes import ROUTES
 
-    return json.dumps(document(dutchdoor.__version__), indent=2, sort_keys=True) + "\n"
+    return json.dumps(document(dutchdoor.__version__, ROUTES), indent=2, sort_keys=True) + "\n"
 
 
 def main() -> None:

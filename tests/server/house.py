@@ -46,9 +46,14 @@ def said(text: str, role: str = "user") -> Any:
 
 
 @contextmanager
-def served(house: House) -> Iterator[Served]:
-    """The server over `house`, in a thread with a loop of its own."""
+def served(house: House, *, send_bytes: int = 0) -> Iterator[Served]:
+    """The server over `house`, in a thread with a loop of its own.
+
+    send_bytes: what the kernel keeps for a caller who does not read; 0 leaves it alone.
+    """
     listening = socket.socket()
+    if send_bytes:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
     listening.bind(("127.0.0.1", 0))
     listening.listen(128)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"

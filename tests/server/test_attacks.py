@@ -225,6 +225,34 @@ def test_a_caller_who_hangs_up_frees_the_runtime(house: House) -> None:
     house.check()
 
 
+def test_a_caller_who_does_not_read_is_let_go(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dutchdoor.server.http.SEND_S_MAX", 0.5)
+    house.decide()
+    key = house.granted()
+    body = {**GOOD, "max_tokens": 500, "stream": True, "logprobs": True, "top_logprobs": 20}
+    data = json.dumps(body).encode()
+    with house.twin(), served(house, send_bytes=4096) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect((host, int(port)))
+            head = (
+                f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+                f"content-length: {len(data)}\r\n\r\n"
+            )
+            connection.sendall(head.encode() + data)
+            until_s = time.monotonic() + 10
+            while not house.entries(EntryKind.INFERENCE_DONE) and time.monotonic() < until_s:
+                time.sleep(0.1)
+    (done,) = house.entries(EntryKind.INFERENCE_DONE)
+    assert done.body["outcome"] == "cancelled"
+    # Others' memory is not where a slow reader's text waits: most of it was never made to leave.
+    assert done.body["counts"]["released_tokens"] < 400
+    house.check()
+
+
 def test_errors_never_hold_the_key_or_another_persons_inference(house: House) -> None:
     house.decide()
     key, other = house.granted(), house.granted(depths=(Depth.SAMPLING,))

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from dutchdoor.evidence.tiles import decode_bundle, decode_tile
-from dutchdoor.server.routes import ROUTES, Router, Who
+from dutchdoor.server.doors import Router, Who
+from dutchdoor.server.routes import ROUTES
 from tests.gateway.house import House
 from tests.server.house import said, served
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from dutchdoor.errors import DutchdoorError, NotFound
 from dutchdoor.gateway.model import unexpected
+from dutchdoor.server.doors import Match, Route, Router, Who
 from dutchdoor.server.errors import BadRequest, problem_of
 from dutchdoor.server.http import Application, CallerGone, Exchange, Receive, Scope, Send
 from dutchdoor.server.parts import Parts
-from dutchdoor.server.routes import ROUTES, Match, Route, Router, Who
+from dutchdoor.server.routes import ROUTES
 
 __all__ = ["build_app"]
 

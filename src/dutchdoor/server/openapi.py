@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from dutchdoor.server.routes import ROUTES, Route, Who
+from dutchdoor.server.doors import Route, Who
 
 __all__ = ["document"]
 
@@ -43,12 +44,12 @@ _CALLERS = {
 }
 
 
-def document(version: str) -> dict[str, Any]:
-    """The document, JSON values. version: of dutchdoor."""
-    bodies = [route.body for route in ROUTES if route.body is not None]
+def document(version: str, routes: Sequence[Route]) -> dict[str, Any]:
+    """The document of `routes`, JSON values. version: of dutchdoor."""
+    bodies = [route.body for route in routes if route.body is not None]
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     paths: dict[str, Any] = {}
-    for route in ROUTES:
+    for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",

@@ -12,7 +12,7 @@ from dutchdoor.runtime.protocol import Description
 from dutchdoor.server.http import Exchange
 from dutchdoor.server.parts import Parts
 
-__all__ = ["greeting", "health", "metrics", "openapi", "ready", "static", "status"]
+__all__ = ["greeting", "health", "metrics", "ready", "static", "status"]
 
 
 class Standing(NamedTuple):
@@ -77,13 +77,6 @@ async def metrics(exchange: Exchange, parts: Parts) -> None:
     gauges.log_failing.set(1 if failing else 0)
     gauges.owed.set(len(gateway.recorder.owed))
     await exchange.reply(200, gauges.text(), "text/plain; version=0.0.4; charset=utf-8")
-
-
-async def openapi(exchange: Exchange, parts: Parts) -> None:
-    """The OpenAPI document."""
-    from dutchdoor.server.openapi import document  # Reads the table of routes, which names us.
-
-    await exchange.reply_json(document(parts.version))
 
 
 async def status(exchange: Exchange, parts: Parts) -> None:
