@@ -101,7 +101,7 @@ def test_one_flipped_byte_in_any_kind_of_file_of_a_larger_log_is_named(
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             data = path.read_bytes()
             name = path.relative_to(folder).as_posix()
-            for place in range(0, len(data), max(1, len(data) // 40)):
+            for place in range(0, len(data), max(1, len(data) // 12)):
                 path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
                 report = verify(folder, TRUST_BYTES)
                 assert not report.holds
