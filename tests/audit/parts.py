@@ -1,4 +1,4 @@
-"""Real keys, a real server on loopback with foreseeable answers, and an audit ready for each step."""
+"""Real keys, a real server on loopback with foreseeable answers, audits ready for each step."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_an_audit_goes_its_whole_way_and_a_stranger_can_check_its_summary(tmp_pa
     (entry,) = record.entries
     assert entry.kind is EntryKind.AUDIT_SIGNED
     envelope = base64.b64decode(entry.body["envelope"])
-    assert entry.body["digest"] == summary.digest == "sha256:" + canonical.sha256_hex(envelope)
+    assert entry.body["summary"] == summary.digest == "sha256:" + canonical.sha256_hex(envelope)
     again = open_summary(envelope, people.trust.approvers)
     assert again == summary == find_summary(tmp_path, summary.digest, people.trust.approvers)
     assert again.bundle == BUNDLE

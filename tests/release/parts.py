@@ -39,7 +39,6 @@ class Workspace:
             register=self.register,
             record=self.record,
             clock=self.clock,
-            names={self.people.first.id: "Ines", self.people.second.id: "Tomas"},
         )
 
     def record(self, entry: Entry) -> Recorded:

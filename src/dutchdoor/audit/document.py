@@ -174,11 +174,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-_TEXT_INSTEAD = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:float"}
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rows if tag not in _TEXT_INSTEAD]
-    for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
+# YAML 1.1 takes `no` for false, `1:30` for 90 and `010` for 8; people who write these mean text.
+_PLAIN = {
+    "tag:yaml.org,2002:null": (r"~|null|", ["~", "n", ""]),
+    "tag:yaml.org,2002:bool": (r"true|false", ["t", "f"]),
+    "tag:yaml.org,2002:int": (r"-?(?:0|[1-9][0-9]{0,15})", list("-0123456789")),
+    "tag:yaml.org,2002:merge": (r"<<", ["<"]),
 }
+_Loader.yaml_implicit_resolvers = {}
+for _tag, (_pattern, _firsts) in _PLAIN.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), _firsts)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -189,7 +194,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
+    odd = not all(char.isprintable() or char == "\n" for char in text)
+    style = '"' if odd else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

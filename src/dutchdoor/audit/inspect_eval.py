@@ -141,7 +141,8 @@ def told(answered: Callable[[], None]) -> Solver:
 def evaluate(name: str, options: RunOptions, progress: Callable[[int, int], None]) -> Outcome:
     """The outcome of one evaluation, run to its end.
 
-    progress: hears (answers so far, samples in all). The server's address and the key come from DUTCHDOOR_BASE_URL and DUTCHDOOR_API_KEY.
+    progress: hears (answers so far, samples in all). The server's address and the key come from
+    DUTCHDOOR_BASE_URL and DUTCHDOOR_API_KEY.
     Raises Invalid: no such evaluation. Raises Unavailable: a sample could not be carried out; no
     partial figure is given.
     """

@@ -60,7 +60,7 @@ _CLOSED = frozenset({DocumentState.WAITING, DocumentState.MISSING})
 
 
 class Audit:
-    """One audit. trust: whose signatures count: auditors for what auditors write and the summary."""
+    """One audit. trust: whose signatures count; auditors' for what they write, and the summary."""
 
     def __init__(self, folder: Path, trust: Trust, clock: Clock) -> None:
         """Open the audit in `folder`. Raises NotFound: there is none. Invalid: it was changed."""
@@ -298,7 +298,7 @@ class Audit:
         body = {
             "audit": summary.audit,
             "bundle": summary.bundle,
-            "digest": summary.digest,
+            "summary": summary.digest,
             "envelope": base64.b64encode(envelope).decode(),
         }
         record(Entry(EntryKind.AUDIT_SIGNED, now_ms, body))

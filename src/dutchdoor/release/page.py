@@ -96,8 +96,8 @@ def _limits(decision: Decision) -> list[str]:
     part = 100 * decision.vectors_max // max(decision.hidden_size, 1)
     lines = [
         (
-            f"- At most {decision.vectors_max} inner vectors may ever leave, over all people: {part} % "
-            f"of the {decision.hidden_size} with which a layer could be rebuilt."
+            f"- At most {decision.vectors_max} inner vectors may ever leave, over all people: "
+            f"{part} % of the {decision.hidden_size} with which a layer could be rebuilt."
         )
     ]
     if decision.guard.probe:

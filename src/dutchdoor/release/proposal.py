@@ -6,7 +6,7 @@ what approvers sign: the body and the terms that a decision has no field for bec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from string import Template
 from typing import Any
@@ -17,6 +17,7 @@ from dutchdoor.errors import Invalid
 from dutchdoor.evidence.decision import Audience, Decision, GuardTerms, Level
 from dutchdoor.ids import BundleDigest, DecisionId
 from dutchdoor.release.model import DEFAULTS, audience
+from dutchdoor.release.terms import DEFAULT_CONDITIONS, default_margin
 
 __all__ = ["decision_of", "document_of", "fresh_body"]
 
@@ -45,10 +46,19 @@ _FIELDS = frozenset(
 )
 
 
-def fresh_body(texts: Mapping[str, str]) -> str:
-    """A new decision's body. texts: model, stage, reasons, margin, conditions, heard."""
+def fresh_body(
+    decision: Decision, reasons: str, margin: str, conditions: str, heard: Sequence[str]
+) -> str:
+    """A new decision's text; what is empty gets a default, or a place to write in."""
     template = resources.files("dutchdoor.release").joinpath("templates", "decision.md")
-    return Template(template.read_text(encoding="utf-8")).substitute(texts)
+    return Template(template.read_text(encoding="utf-8")).substitute(
+        model=decision.model,
+        stage=decision.stage,
+        reasons=reasons or f"{PLACEHOLDER}: why the risk is acceptable, and for what good]",
+        margin=margin or default_margin(decision),
+        conditions=conditions or DEFAULT_CONDITIONS,
+        heard="\n".join(f"- {name}" for name in heard) or "Nobody besides the approvers.",
+    )
 
 
 def document_of(

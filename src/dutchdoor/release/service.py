@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dutchdoor.audit.card import NO_CARD, ProbeCard, load_card
-from dutchdoor.audit.document import read_document, write_document
+from dutchdoor.audit.document import read_document, read_yaml, write_document, write_yaml
 from dutchdoor.audit.summary import CARD_NAME, AuditSummary, audit_keys, find_summary
 from dutchdoor.clock import Clock
 from dutchdoor.errors import Invalid, NotFound, Refused
@@ -49,11 +49,12 @@ from dutchdoor.release.page import decision_page
 from dutchdoor.release.ports import Record
 from dutchdoor.release.proposal import decision_of, document_of, fresh_body
 from dutchdoor.release.standing import history_rows, latest, row_of, signed, to_compile
-from dutchdoor.release.terms import DEFAULT_CONDITIONS, default_margin, must_be_audited
+from dutchdoor.release.terms import must_be_audited
 
 __all__ = ["Release", "sign_birth"]
 
 _DOCUMENT = "decision.md"
+_NAMES = "names.yaml"
 _NAME = re.compile(r"proposal_[0-9a-z]{1,40}")
 
 
@@ -69,13 +70,8 @@ class Release:
         register: DecisionRegister,
         record: Record,
         clock: Clock,
-        names: Mapping[str, str] | None = None,
     ) -> None:
-        """folder: of the proposals. audits: of all audits. register: says what is in force.
-
-        names: of approvers by key id, for the page; they prove nothing.
-        """
-        self._names = dict(names or {})
+        """folder: of the proposals. audits: of all audits. register: says what is in force."""
         self._folder = folder
         self._audits = audits
         self._trust = trust
@@ -134,17 +130,7 @@ class Release:
             not_after_ms=now_ms + in_force_days * DAY_MS,
         )
         must_be_audited(decision, summary, self._card(summary))
-        body = fresh_body(
-            {
-                "model": decision.model,
-                "stage": decision.stage,
-                "reasons": reasons or "[write here: why the risk is acceptable, and for what good]",
-                "margin": safety_margin or default_margin(decision),
-                "conditions": void_conditions or DEFAULT_CONDITIONS,
-                "heard": "".join(f"- {name}\n" for name in heard)
-                or "Nobody besides the approvers.",
-            }
-        )
+        body = fresh_body(decision, reasons, safety_margin, void_conditions, heard)
         name = "proposal_" + random_part(12)
         document = document_of(
             name,
@@ -206,6 +192,8 @@ class Release:
             index = put_decision(self._record, decision, envelope, self._clock.now_ms()).index
             self._register.refresh()
         approvals.keep(envelope, void_others=bool(count.voided))
+        key = key_id(signer.public_key)
+        write_yaml(self._folder / _NAMES, {**self._names(), key: signer.name})
         return Approval(
             proposal=name,
             decision=decision,
@@ -358,7 +346,18 @@ class Release:
         return ()
 
     def _named(self, keys: Iterable[str]) -> tuple[str, ...]:
-        return tuple(self._names.get(key, key) for key in sorted(keys))
+        names = self._names()
+        return tuple(sorted(names.get(key, key) for key in keys))
+
+    def _names(self) -> dict[str, str]:
+        """Names that signers gave when they signed, by key id, for people; they prove nothing."""
+        try:
+            text = (self._folder / _NAMES).read_text(encoding="utf-8")
+            value = read_yaml(text, where=_NAMES)
+        except (OSError, UnicodeDecodeError, Invalid):
+            return {}
+        rows = value if isinstance(value, dict) else {}
+        return {str(key): str(name) for key, name in rows.items()}
 
     def _summary(self, decision: Decision) -> AuditSummary | None:
         if not decision.audit:
