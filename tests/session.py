@@ -28,7 +28,8 @@ class Command:
 def read_commands(page: str) -> list[Command]:
     """The commands of a page's ```console blocks, in order."""
     commands: list[Command] = []
-    inside, text, expected, start = False, "", [], 0
+    expected: list[str] = []
+    inside, text, start = False, "", 0
 
     def keep() -> None:
         if text:
@@ -83,7 +84,7 @@ class Shell:
         assert self._process.stdout is not None
         self._process.stdin.write(f"{{ {command}\n}} </dev/null\necho '{MARK}' $?\n")
         self._process.stdin.flush()
-        printed = []
+        printed: list[str] = []
         for line in self._process.stdout:
             if MARK in line:
                 before, _, code = line.partition(MARK)
