@@ -115,6 +115,8 @@ def test_only_the_audit_fits_the_probe(house: House) -> None:
     fitted = on_gateway(house, lambda gateway: gateway.fit_probe(auditor, request))
     assert isinstance(fitted, ProbeRead)
     assert fitted.sealed == b"sealed twin probe"
+    (entry,) = house.entries(EntryKind.PROBE_FITTED)
+    assert entry.body["probe"] == fitted.digest
     refused = on_gateway(house, lambda gateway: gateway.fit_probe(researcher, request))
     assert isinstance(refused, Stopped)
     assert refused.code == "depth_not_granted"

@@ -12,6 +12,7 @@ from dutchdoor import canonical
 from dutchdoor.access.model import Amounts
 from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
 from dutchdoor.evidence.decision import Depth
+from dutchdoor.evidence.model import EntryKind
 from dutchdoor.gateway.admission import Admission
 from dutchdoor.gateway.attempt import Attempt, Ending, HangUp, new_attempt
 from dutchdoor.gateway.closing import Closed, Closing
@@ -29,6 +30,7 @@ from dutchdoor.gateway.model import (
     unexpected,
 )
 from dutchdoor.gateway.ports import Runtime
+from dutchdoor.gateway.recorder import Recorder
 from dutchdoor.runtime.model import Blocked
 from dutchdoor.runtime.protocol import Activations, FitProbe, ProbeFitted, ReadActivations
 
@@ -61,11 +63,13 @@ class Reading:
         *,
         admission: Admission,
         closing: Closing,
+        recorder: Recorder,
         runtime: Runtime,
     ) -> None:
         self._life = life
         self._admission = admission
         self._closing = closing
+        self._recorder = recorder
         self._runtime = runtime
 
     async def activations(
@@ -158,6 +162,17 @@ class Reading:
         if isinstance(outcome, Stopped):
             return outcome
         letter, closed = outcome
+        assert attempt.description is not None, "described in step 2"
+        body = {
+            "bundle": attempt.description.bundle,
+            "probe": letter.digest,
+            "inference": attempt.inference,
+            "card": "sha256:" + canonical.sha256_hex(letter.card),
+        }
+        try:
+            await self._recorder.record(EntryKind.PROBE_FITTED, body)
+        except DutchdoorError as error:
+            return stopped(error, attempt.inference)
         return ProbeRead(
             inference=attempt.inference,
             sealed=letter.sealed,

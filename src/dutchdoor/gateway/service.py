@@ -106,7 +106,11 @@ class Gateway:
             gateway=self._presence.name,
         )
         self._reading = Reading(
-            self, admission=self.admission, closing=self.closing, runtime=runtime
+            self,
+            admission=self.admission,
+            closing=self.closing,
+            recorder=self.recorder,
+            runtime=runtime,
         )
         self.desk = Desk(
             admission=self.admission,

@@ -69,7 +69,7 @@ def problem_of(failure: DutchdoorError | Stopped) -> Problem:
     status = _status(end)
     kind = "insufficient_quota" if end.code in _SPENT else _TYPE_OF_STATUS[status]
     error = {
-        "message": end.message if not end.hint else f"{end.message}; {end.hint}",
+        "message": end.message,
         "type": kind,
         "param": getattr(failure, "param", "") or None,
         "code": end.code,
