@@ -1,4 +1,4 @@
-"""Parts for tests of the engine: a folder read like a bundle, and probes that do as they are told."""
+"""Parts for tests of the engine: a folder read like a bundle, and probes that do as told."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,9 @@ def twin(tmp_path: Path) -> Iterator[Twin]:
         yield twin
 
 
-def ask(name: str, text: str, tokens_max: int = 4, **more: object) -> Generate:
-    return Generate(name, tokens_max, chat=[ChatMessage("user", text)], **more)  # type: ignore[arg-type]
+def ask(name: str, text: str, tokens_max: int = 4, **more: Any) -> Generate:
+    chat = [ChatMessage("user", text)]
+    return Generate(name, tokens_max, chat=chat, **more)
 
 
 async def collect(client: RuntimeClient, request: Generate) -> list[Accepted | Token | Done]:

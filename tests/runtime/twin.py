@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from dutchdoor import canonical
 from dutchdoor.errors import Invalid, Refused
@@ -56,6 +56,7 @@ FORBIDDEN_WORD = "forbidden-word"
 TWIN_BUNDLE = "sha256:" + hashlib.sha256(b"twin").hexdigest()
 TWIN_PROBE = "sha256:" + hashlib.sha256(b"twin probe").hexdigest()
 HARDENING = ("not_dumpable", "no_core", "no_new_privileges")
+Reason = Literal["stop", "length", "content_filter", "cancelled"]
 LAYERS = 4
 HIDDEN = 16
 VOCABULARY = 50_000
@@ -148,10 +149,9 @@ class TwinEngine:
             for index, word in enumerate(prompt):
                 job.sink(self._token(work, word, prompt=True, scored=index > 0))
         reason, count = self._stream(job, work, prompt)
-        done = Done(work.id, reason, len(prompt), count, [self._verdict(reason)])  # type: ignore[arg-type]
-        job.sink(done)
+        job.sink(Done(work.id, reason, len(prompt), count, [self._verdict(reason)]))
 
-    def _stream(self, job: _Job, work: Generate, prompt: list[str]) -> tuple[str, int]:
+    def _stream(self, job: _Job, work: Generate, prompt: list[str]) -> tuple[Reason, int]:
         text = ""
         words = _forever(_last_words(work, prompt))
         for count, word in zip(range(work.tokens_max), words, strict=False):

@@ -252,18 +252,19 @@ def test_echo_scores_a_prompt_without_a_token_of_ours(make: Make, reference: Any
         assert echoed[place].logprob == pytest.approx(wanted, abs=2e-4)
 
 
-def test_activations_are_the_hidden_states(make: Make, reference: Any) -> None:
+@pytest.mark.parametrize("text", ["the lazy dog", "the lazy dog " * 100])
+def test_activations_are_the_hidden_states(make: Make, reference: Any, text: str) -> None:
     import struct
 
     import torch
 
     engine = make(TestProbe())
     taps = ["blocks.2.hook_resid_post", "blocks.0.hook_resid_post"]
-    message = Run(engine, ReadActivations("a", taps, 3, text="the lazy dog")).wait()
+    message = Run(engine, ReadActivations("a", taps, 3, text=text)).wait()
     assert isinstance(message, Activations)
     values = struct.unpack(f"<{2 * 3 * 64}f", message.data)
     with torch.no_grad():
-        ids = torch.tensor([ids_of(engine, "the lazy dog")])
+        ids = torch.tensor([ids_of(engine, text)])
         states = reference(ids, output_hidden_states=True).hidden_states
     wanted = torch.stack([states[3][0, -3:], states[1][0, -3:]]).flatten().tolist()
     assert values == pytest.approx(wanted, abs=1e-4)

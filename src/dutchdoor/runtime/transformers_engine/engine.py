@@ -278,7 +278,16 @@ class TransformersEngine:
             message = f"the prompt has {count} tokens, and {work.positions} positions are asked"
             raise Invalid(message, code="bad_request", hint="ask for fewer positions")
         wanted = {*layers, *self._guard.layers}
-        hidden = read_hidden(self._loaded, self._taps, prompt.token_ids, wanted)
+        hidden = read_hidden(
+            self._loaded,
+            self._taps,
+            prompt.token_ids,
+            wanted,
+            go_on=lambda: self._goes_on(sending),
+        )
+        if hidden is None:
+            sending.end(Done(work.id, "cancelled", count, 0))
+            return
         judged = {layer: hidden[layer] for layer in self._guard.layers}
         verdict = self._judge(judged, prompt, threshold)
         if work.block and verdict.action is Action.BLOCK:

@@ -70,7 +70,9 @@ class ProbeFitter:
         features = FeatureAccumulator(len(loaded.layers), loaded.hidden)
         yield from _add_prompts(loaded, taps, features, cases)
         benign = [case.prompt for case in cases if case.example.label == 0]
-        chosen = random.Random(work.seed).sample(benign, min(_COMPLETIONS, len(benign)))  # noqa: S311
+        # Chosen by the seed so that a fit can be repeated: nothing here is secret.
+        seeded = random.Random(work.seed)  # noqa: S311
+        chosen = seeded.sample(benign, min(_COMPLETIONS, len(benign)))
         generator = torch.Generator().manual_seed(work.seed)
         for start in range(0, len(chosen), _COMPLETION_ROWS):
             rows = chosen[start : start + _COMPLETION_ROWS]

@@ -75,9 +75,30 @@ def prefill(
 
 
 def read_hidden(
-    loaded: LoadedModel, taps: Taps, token_ids: list[int], layers: Iterable[int]
-) -> dict[int, torch.Tensor]:
-    """[tokens, h] of each layer; the blocks above the last of them do not run."""
-    with taps.take(layers, stop_early=True) as taken:
-        loaded.model.get_decoder()(input_ids=torch.tensor([token_ids]), use_cache=False)
-    return {layer: hidden[0] for layer, hidden in taken.items()}
+    loaded: LoadedModel,
+    taps: Taps,
+    token_ids: list[int],
+    layers: Iterable[int],
+    *,
+    go_on: Callable[[], bool],
+) -> dict[int, torch.Tensor] | None:
+    """[tokens, h] of each layer; the blocks above the last of them do not run.
+
+    None where `go_on`, asked before each chunk, says no.
+    """
+    cache = DynamicCache()
+    parts: dict[int, list[torch.Tensor]] = {layer: [] for layer in layers}
+    for start in range(0, len(token_ids), _CHUNK_TOKENS):
+        if not go_on():
+            return None
+        chunk = token_ids[start : start + _CHUNK_TOKENS]
+        with taps.take(parts, stop_early=True) as taken:
+            loaded.model.get_decoder()(
+                input_ids=torch.tensor([chunk]),
+                position_ids=torch.arange(start, start + len(chunk))[None],
+                past_key_values=cache,
+                use_cache=True,
+            )
+        for layer, hidden in taken.items():
+            parts[layer].append(hidden[0])
+    return {layer: torch.cat(pieces) for layer, pieces in parts.items()}
