@@ -49,6 +49,7 @@ bench: $(STAMP)  ## run each benchmark once, quickly
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench --quick || exit 1; done
 
 docs: $(STAMP)  ## write the generated pages of docs/reference again
+	$(BIN)/python docs/reference/build.py
 	$(BIN)/python docs/generate.py
 
 clean:  ## remove what was built; keeps .venv

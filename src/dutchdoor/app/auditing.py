@@ -8,27 +8,25 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from dutchdoor import canonical
 from dutchdoor.app.bundles import Bundle, find_bundle, probe_path
+from dutchdoor.app.http import post_json
 from dutchdoor.app.running import find_running
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.audit.evaluate import Endpoint, EvaluationOptions
 from dutchdoor.audit.model import Finding
 from dutchdoor.audit.service import Audit, ProbeFacts
-from dutchdoor.errors import DutchdoorError, Invalid, Refused, Unavailable
+from dutchdoor.errors import Invalid, Unavailable
 from dutchdoor.guard.starter import starter_set
 
 __all__ = ["FIT_EXAMPLES_DEFAULT", "AuditRun", "Outcome", "fit_probe", "run_audit"]
 
 FIT_EXAMPLES_DEFAULT = 0
 FIT_S_MAX = 3_600
-ANSWER_BYTES_MAX = 96 << 20
 KEY_LIFE_MS = 4 * 3_600_000
 
 Progress = Callable[[str, int, int], None]
@@ -105,7 +103,9 @@ def fit_probe(endpoint: Endpoint, bundle: Bundle, run: AuditRun) -> ProbeFacts:
         for row in starter_set(run.examples or None)
     ]
     body = {"model": endpoint.model, "examples": examples, "seed": run.seed}
-    answer = _post(f"{endpoint.base_url}/dutchdoor/guard/fit", endpoint.api_key, body)
+    answer = post_json(
+        f"{endpoint.base_url}/dutchdoor/guard/fit", endpoint.api_key, body, s_max=FIT_S_MAX
+    )
     try:
         digest = str(answer["digest"])
         sealed = base64.b64decode(answer["sealed"], validate=True)
@@ -116,35 +116,3 @@ def fit_probe(endpoint: Endpoint, bundle: Bundle, run: AuditRun) -> ProbeFacts:
     path.write_bytes(sealed)
     path.with_name(f"card-{path.name}").write_bytes(card)
     return ProbeFacts(digest, card)
-
-
-def _post(url: str, api_key: str, body: dict[str, Any]) -> dict[str, Any]:
-    request = urllib.request.Request(  # noqa: S310 - the URL is our own server's, on http
-        url,
-        data=json.dumps(body).encode(),
-        headers={"authorization": f"Bearer {api_key}", "content-type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=FIT_S_MAX) as response:  # noqa: S310
-            value = json.loads(response.read(ANSWER_BYTES_MAX))
-    except urllib.error.HTTPError as error:
-        raise _error_of(error) from error
-    except (OSError, ValueError) as error:
-        message = "the server did not answer"
-        raise Unavailable(message, code="not_running", hint="see 'dutchdoor status'") from error
-    if not isinstance(value, dict):
-        raise Unavailable("the server's answer is not an object", code="bad_answer")
-    return value
-
-
-def _error_of(error: urllib.error.HTTPError) -> DutchdoorError:
-    """The server's own error, as it said it."""
-    try:
-        told = json.loads(error.read(1 << 20))["error"]
-        code, message = str(told["code"]), str(told["message"])
-        hint = str(told.get("dutchdoor", {}).get("hint", ""))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Unavailable(f"the server answered {error.code}", code="bad_answer")
-    if error.code >= 500:
-        return Unavailable(message, code=code, hint=hint)
-    return Refused(message, code=code, hint=hint)

@@ -14,6 +14,7 @@ from dutchdoor.evidence.register import DecisionRegister
 from dutchdoor.gateway.ledger import Ledger
 from dutchdoor.gateway.service import Gateway
 from dutchdoor.guard.rules import RuleSet
+from dutchdoor.ids import BundleDigest
 from dutchdoor.runtime.client import RuntimeClient
 
 __all__ = ["GatewayParts", "compose_gateway", "runtime_socket"]
@@ -40,10 +41,10 @@ def runtime_socket(run: Path) -> Path:
     return run / "runtime.sock"
 
 
-def compose_gateway(workspace: Workspace, socket_path: Path) -> GatewayParts:
+def compose_gateway(workspace: Workspace, socket_path: Path, bundle: BundleDigest) -> GatewayParts:
     """The parts of one gateway. Must be called where an event loop runs.
 
-    socket_path: the runtime's Unix socket.
+    socket_path: the runtime's Unix socket. bundle: the one served here.
     Raises Invalid: policies or guard rules are wrong; a gateway without them does not start.
     """
     config, places = workspace.config, workspace.places
@@ -63,5 +64,6 @@ def compose_gateway(workspace: Workspace, socket_path: Path) -> GatewayParts:
         config=config,
         places=places,
         clock=workspace.clock,
+        bundle=bundle,
     )
     return GatewayParts(gateway, ledger, workspace.access, runtime, committer)

@@ -25,6 +25,7 @@ class Running:
 
     url: str
     bundle: str
+    model: str
     decision: str
     supervisor_pid: int
     gateway_pid: int

@@ -189,6 +189,7 @@ class _Service:
         arguments = [sys.executable, "-m", "dutchdoor.server.main"]
         arguments += ["--workspace", str(self._workspace.places.root)]
         arguments += ["--runtime", str(self._socket_path), "--listen-fd", str(descriptor)]
+        arguments += ["--bundle", self._bundle.digest]
         return KeptProcess(
             arguments,
             environment={},
@@ -201,6 +202,7 @@ class _Service:
         running = Running(
             url=self._url,
             bundle=self._bundle.digest,
+            model=self._bundle.manifest.content.model,
             decision=self._opened_under,
             supervisor_pid=os.getpid(),
             gateway_pid=self._gateway.pid,

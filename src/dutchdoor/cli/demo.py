@@ -43,7 +43,7 @@ def demo(
         Path, typer.Option(help="A model folder; the example model is written where it is not.")
     ] = MODEL_FOLDER,
     samples: Annotated[int, typer.Option(help="Samples of each evaluation.")] = 16,
-    examples: Annotated[int, typer.Option(help="Texts to fit the guard's probe on.")] = 800,
+    examples: Annotated[int, typer.Option(help="Texts to fit the guard's probe on.")] = 1000,
     port: Annotated[int, typer.Option(help="Where the gateway listens; 0 for a free port.")] = 0,
     workspace: WorkspaceOption = None,
     json_output: JsonOption = False,

@@ -279,7 +279,7 @@ def decide(story: Story) -> None:
 
 def _told(card: dict[str, Any]) -> str:
     """The card's first figures in one line."""
-    measured = card["measured"] if "measured" in card else card
+    measured = card.get("measured", card)
     left_out = measured["sources_left_out"]["auroc"]
     examples = measured["examples"]
     return (

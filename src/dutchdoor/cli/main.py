@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import dutchdoor
-from dutchdoor.cli import audit, bundles, custody, demo, evidence, people, release, serving
+from dutchdoor.cli import ask, audit, bundles, custody, demo, evidence, people, release, serving
 
 __all__ = ["app", "main"]
 
@@ -38,6 +38,7 @@ def _options(
 
 bundles.register(app)
 serving.register(app)
+ask.register(app)
 demo.register(app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(release.app, name="release")

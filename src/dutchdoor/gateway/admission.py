@@ -44,7 +44,10 @@ class Admission:
         runtime: Runtime,
         limits: LimitsConfig,
         clock: Clock,
+        bundle: str = "",
     ) -> None:
+        """bundle: the one that is served here, where that is known; else the runtime says so."""
+        self._bundle = bundle
         self.access = access
         self._decisions = decisions
         self._rules = rules
@@ -74,7 +77,15 @@ class Admission:
         Raises NotInForce: there is no decision. Raises NotFound: no such model here. Raises
         Unavailable: the runtime is down, or serves without the probe that the decision demands.
         """
+        if self._bundle:
+            # Without a decision the runtime is closed: the caller hears why, not that it is down.
+            attempt.bundle = self._bundle
+            decision_in_force(self._decisions, self._bundle, self._clock.now_ms())
         description = attempt.description = await self._runtime.describe()
+        if self._bundle and description.bundle != self._bundle:
+            message = "the runtime holds another bundle than the one served here"
+            raise Unavailable(message, code="other_bundle", hint="restart the server")
+        attempt.bundle = description.bundle
         in_force = decision_in_force(self._decisions, description.bundle, self._clock.now_ms())
         decision = attempt.decision = in_force.decision
         attempt.decision_index = in_force.index

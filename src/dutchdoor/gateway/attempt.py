@@ -83,6 +83,7 @@ class Attempt:
     decision: Decision | None = None
     decision_index: int = -1
     description: Description | None = None
+    bundle: str = ""
     asked: AccessRequest | None = None
     allowed: Allowed | None = None
     blocking: bool = True
@@ -202,7 +203,7 @@ def _who(attempt: Attempt) -> dict[str, Any]:
         "route": str(attempt.route),
         "person": attempt.caller.person.id if attempt.caller else "",
         "key": attempt.caller.key if attempt.caller else "",
-        "bundle": attempt.description.bundle if attempt.description else "",
+        "bundle": attempt.bundle,
         "decision": attempt.decision.id if attempt.decision else "",
         "decision_index": attempt.decision_index,
         "grant": grant,

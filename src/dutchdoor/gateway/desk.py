@@ -66,7 +66,9 @@ class Desk:
         runtime: Runtime,
         index: InferenceIndex,
         clock: Clock,
+        bundle: str = "",
     ) -> None:
+        self._bundle = bundle
         self._admission = admission
         self._closing = closing
         self._decisions = decisions
@@ -83,8 +85,8 @@ class Desk:
         return await self._runtime.describe()
 
     async def decision(self) -> Decision:
-        """The decision in force for what the runtime holds. Raises NotInForce, Unavailable."""
-        bundle = (await self.description()).bundle
+        """The decision in force for what is served here. Raises NotInForce, Unavailable."""
+        bundle = self._bundle or (await self.description()).bundle
         return decision_in_force(self._decisions, bundle, self._clock.now_ms()).decision
 
     async def models(self, key: str) -> list[Model]:

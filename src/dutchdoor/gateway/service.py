@@ -75,7 +75,9 @@ class Gateway:
         config: Config,
         places: Places,
         clock: Clock,
+        bundle: str = "",
     ) -> None:
+        """bundle: the digest of the bundle served here, "" where only the runtime knows."""
         self._config = config
         self._folder = places.run / "gateways"
         self._runtime = runtime
@@ -90,6 +92,7 @@ class Gateway:
             runtime=runtime,
             limits=config.limits,
             clock=clock,
+            bundle=bundle,
         )
         self.watch = Watch(
             decisions=decisions,
@@ -119,6 +122,7 @@ class Gateway:
             runtime=runtime,
             index=self.index,
             clock=clock,
+            bundle=bundle,
         )
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False

@@ -6,10 +6,12 @@ It gets an open, listening socket, so that its successor after a crash answers a
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 import uvloop
@@ -19,6 +21,8 @@ from dutchdoor.app.gateway import compose_gateway
 from dutchdoor.app.workspace import open_workspace
 from dutchdoor.config import Places
 from dutchdoor.errors import DutchdoorError
+from dutchdoor.gateway.service import Gateway
+from dutchdoor.ids import BundleDigest
 from dutchdoor.server.asgi import build_app
 from dutchdoor.server.parts import Parts
 
@@ -28,24 +32,39 @@ STOP_S_MAX = 15
 EXIT_CANNOT_START = 3
 
 
+class _Server(uvicorn.Server):
+    """Winds the gateway down at the first signal: running streams end with a reason, not a cut."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # A signal comes between any two instructions; the gateway's state is the loop's alone.
+        self._loop.call_soon_threadsafe(self._gateway.wind_down)
+        super().handle_exit(sig, frame)
+
+
 def main() -> int:
     """Serve until told to stop. Exit code 3: it cannot start, and trying again will not help."""
     parser = argparse.ArgumentParser(prog="python -m dutchdoor.server.main")
     parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--bundle", required=True, help="the digest of the bundle served here")
     parser.add_argument("--runtime", type=Path, required=True, help="the runtime's Unix socket")
     parser.add_argument("--listen-fd", type=int, required=True, help="a listening TCP socket")
     options = parser.parse_args()
     try:
-        uvloop.run(_serve(options.workspace, options.runtime, options.listen_fd))
+        uvloop.run(_serve(options))
     except DutchdoorError as error:
         sys.stderr.write(f"dutchdoor gateway: {error.message} [{error.code}]\n")
         return EXIT_CANNOT_START
     return 0
 
 
-async def _serve(root: Path, runtime: Path, listen_fd: int) -> None:
-    workspace = open_workspace(Places(root))
-    parts = compose_gateway(workspace, runtime)
+async def _serve(options: argparse.Namespace) -> None:
+    workspace = open_workspace(Places(options.workspace))
+    parts = compose_gateway(workspace, options.runtime, BundleDigest(options.bundle))
     app = build_app(
         Parts(
             gateway=parts.gateway,
@@ -62,14 +81,15 @@ async def _serve(root: Path, runtime: Path, listen_fd: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        date_header=True,
         timeout_graceful_shutdown=STOP_S_MAX,
         timeout_keep_alive=30,
         limit_concurrency=workspace.config.limits.requests_at_once_max * 4,
     )
-    listening = socket.socket(fileno=os.dup(listen_fd))
-    server = uvicorn.Server(config)
+    listening = socket.socket(fileno=os.dup(options.listen_fd))
+    server = _Server(config, parts.gateway)
     await server.serve(sockets=[listening])
+    if not server.started:
+        sys.exit(1)  # The supervisor tries again: what failed may come back.
 
 
 if __name__ == "__main__":
