@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,9 @@ FILE_LINES_WITH_REASON_MAX = 600
 README_LINES_MAX = 40
 
 
-def python_files() -> Iterator[Path]:
-    for folder in ("src", "tests", "benchmarks", "docs"):
-        yield from sorted((ROOT / folder).rglob("*.py"))
+def python_files() -> list[Path]:
+    folders = ("src", "tests", "benchmarks", "docs")
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 def rooms() -> list[Path]:
