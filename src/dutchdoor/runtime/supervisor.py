@@ -301,6 +301,8 @@ def _environment(threads: int) -> dict[str, str]:
         "USER": "runtime",
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
+        # Threads that spin while they wait double the work where the gateway needs the cores too.
+        "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
