@@ -1,6 +1,6 @@
 """How fast is a durable entry? Ours beside SQLite (WAL, FULL) and a bare file with fdatasync.
 
-    python benchmarks/evidence_log.py [--quick] [--json FILE]
+    python -m benchmarks.evidence_log [--quick] [--json FILE]
 
 Each of the three makes every batch durable before it answers. Ours also hashes the Merkle tree and
 signs a checkpoint, which the two others do not. The entries are alike: 300 bytes.
@@ -11,16 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from harness import Options, options, report, take_turns
-
+from benchmarks.harness import Options, options, report, take_turns
 from dutchdoor.clock import SystemClock
 from dutchdoor.custody.keyring import create_signing_key
 from dutchdoor.evidence.log import Log
