@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -25,9 +24,6 @@ def write_example_model(folder: Path) -> None:
     if folder.exists():
         message = f"{folder} exists"
         raise Refused(message, code="file_exists", hint="name a folder that does not exist yet")
-    # The library's own progress bars and advice would drown ours.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     write_model_folder(gguf_of_package(), draft)

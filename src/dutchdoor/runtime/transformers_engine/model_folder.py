@@ -7,6 +7,7 @@ sealed; the protected process never calls it.
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from dutchdoor.errors import Invalid, NotFound
@@ -43,9 +44,13 @@ def write_model_folder(gguf: Path, folder: Path) -> None:
     1 GiB of memory for a model of 135 M parameters.
     Raises NotFound: no such file. Invalid: the file is not a GGUF that transformers reads.
     """
+    # The libraries' own bars and advice would drown what the program says.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     import torch
     import transformers
 
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     if not gguf.is_file():
         raise NotFound(f"{gguf} does not exist", code="no_model")
     where, name = str(gguf.parent), gguf.name
