@@ -93,7 +93,7 @@ def _ending(story: Story, staying: bool) -> str:
             url = story.url
             _stop(story.places)
             teller.seen(f"the server was at {url}/v1, its status page at {url}/; it is stopped now")
-            teller.detail(f"start it again: dutchdoor serve --workspace {story.places.root}")
+            teller.detail("its decision is revoked: it takes another one to serve it again")
         teller.detail(f"the workspace: {story.places.root}")
     teller.summary("The whole way")
     return url
