@@ -129,6 +129,27 @@ class Grant:
     concurrency_max: int = 4
     active: bool = True
 
+    def to_body(self) -> dict[str, Any]:
+        """Its terms as canonical values, for an entry; `active` is no term."""
+        return {
+            "grant": self.id,
+            "person": self.person,
+            "bundle": self.bundle,
+            "purpose": self.purpose,
+            "depths": [str(depth) for depth in self.depths],
+            "budget": {
+                "requests": self.budget.requests,
+                "tokens": self.budget.tokens,
+                "vectors": self.budget.vectors,
+            },
+            "not_before_ms": self.not_before_ms,
+            "not_after_ms": self.not_after_ms,
+            "content_mode": str(self.content_mode),
+            "monitor_mode": str(self.monitor_mode),
+            "agentic": self.agentic,
+            "concurrency_max": self.concurrency_max,
+        }
+
 
 @dataclass(frozen=True)
 class AccessRequest:

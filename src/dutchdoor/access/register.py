@@ -183,7 +183,7 @@ class Register:
         with self._store.change() as change:
             _check_active(change.person(person))
             change.add_grant(grant, now_ms)
-            record(Entry(EntryKind.GRANT_MADE, now_ms, _grant_body(grant)))
+            record(Entry(EntryKind.GRANT_MADE, now_ms, grant.to_body()))
         self._changed()
         return grant
 
@@ -276,24 +276,3 @@ def _check_active(person: Person) -> None:
     refusal = person_refusal(person)
     if refusal is not None:
         raise Refused(refusal.message, code=refusal.code, hint="let the person in again first")
-
-
-def _grant_body(grant: Grant) -> dict[str, Any]:
-    return {
-        "grant": grant.id,
-        "person": grant.person,
-        "bundle": grant.bundle,
-        "purpose": grant.purpose,
-        "depths": [str(depth) for depth in grant.depths],
-        "budget": {
-            "requests": grant.budget.requests,
-            "tokens": grant.budget.tokens,
-            "vectors": grant.budget.vectors,
-        },
-        "not_before_ms": grant.not_before_ms,
-        "not_after_ms": grant.not_after_ms,
-        "content_mode": str(grant.content_mode),
-        "monitor_mode": str(grant.monitor_mode),
-        "agentic": grant.agentic,
-        "concurrency_max": grant.concurrency_max,
-    }

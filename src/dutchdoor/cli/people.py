@@ -167,7 +167,7 @@ def make(
         concurrency_max=at_once,
         record=opened.record,
     )
-    Output(json_output).data(_grant_value(grant), f"granted to {person.name}: {_told(grant)}")
+    Output(json_output).data(_value(grant), f"granted to {person.name}: {_told(grant)}")
 
 
 @grants.command("list")
@@ -181,7 +181,7 @@ def list_grants(workspace: WorkspaceOption = None, json_output: JsonOption = Fal
         used = access.used(grant.id)
         rows.append(
             {
-                **_grant_value(grant),
+                **_value(grant),
                 "used": {
                     "requests": used.requests,
                     "tokens": used.tokens,
@@ -223,23 +223,8 @@ def _depths(names: list[str]) -> list[Depth]:
     return depths
 
 
-def _grant_value(grant: Grant) -> dict[str, Any]:
-    return {
-        "grant": grant.id,
-        "person": grant.person,
-        "bundle": grant.bundle,
-        "purpose": grant.purpose,
-        "depths": [str(depth) for depth in grant.depths],
-        "budget": {
-            "requests": grant.budget.requests,
-            "tokens": grant.budget.tokens,
-            "vectors": grant.budget.vectors,
-        },
-        "not_after": to_iso(grant.not_after_ms),
-        "content_mode": str(grant.content_mode),
-        "monitor_mode": str(grant.monitor_mode),
-        "active": grant.active,
-    }
+def _value(grant: Grant) -> dict[str, Any]:
+    return {**grant.to_body(), "not_after": to_iso(grant.not_after_ms), "active": grant.active}
 
 
 def _told(grant: Grant) -> str:
