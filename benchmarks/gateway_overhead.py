@@ -3,8 +3,8 @@
     python -m benchmarks.gateway_overhead [--quick] [--json FILE]
 
 The same tiny model, the same runtime process, in turns: asked over its own Unix socket, and asked
-through the gateway with everything on (key, decision, grant, Cedar, budgets, text rules, two durable
-entries, receipt). Each figure is one round's mean seconds for one short completion.
+through the gateway with everything on (key, decision, grant, Cedar, budgets, text rules, two
+durable entries, receipt). Each figure is one round's mean seconds for one short completion.
 """
 
 from __future__ import annotations
