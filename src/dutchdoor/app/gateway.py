@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from dutchdoor.access.service import Access
 from dutchdoor.app.workspace import Workspace
+from dutchdoor.canonical import sha256_hex
+from dutchdoor.errors import Refused
 from dutchdoor.evidence.committer import Committer
 from dutchdoor.evidence.note import VerifierKey
 from dutchdoor.evidence.reader import LogReader
@@ -18,6 +23,8 @@ from dutchdoor.ids import BundleDigest
 from dutchdoor.runtime.client import RuntimeClient
 
 __all__ = ["GatewayParts", "compose_gateway", "runtime_socket"]
+
+SOCKET_PATH_BYTES_MAX = 107
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,23 @@ class GatewayParts:
 
 
 def runtime_socket(run: Path) -> Path:
-    """The runtime's Unix socket below the `run` folder."""
-    return run / "runtime.sock"
+    """The runtime's Unix socket: below the `run` folder, or near the root where that is too deep.
+
+    A Unix socket's path has 107 bytes at most. The other place is a folder of this user's alone.
+    Raises Refused: somebody else made that folder.
+    """
+    path = run / "runtime.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
+        return path
+    name = f"dutchdoor-{os.getuid()}-{sha256_hex(os.fsencode(run))[:16]}"
+    folder = Path(tempfile.gettempdir()) / name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        message = f"{folder} was made by somebody else"
+        hint = "put the workspace nearer to the root"
+        raise Refused(message, code="socket_folder_taken", hint=hint)
+    return folder / path.name
 
 
 def compose_gateway(workspace: Workspace, socket_path: Path, bundle: BundleDigest) -> GatewayParts:
