@@ -217,6 +217,7 @@ class House:
             config=self.config,
             places=self.places,
             clock=self.clock,
+            bundle=BUNDLE,
         )
         await gateway.start()
         try:

@@ -59,6 +59,33 @@ def test_a_revoked_decision_cuts_the_stream_within_a_second(house: House) -> Non
     assert took_s < CUT_S_MAX
 
 
+def test_a_runtime_closed_by_a_revocation_is_told_as_the_revocation_not_as_a_breakdown(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor follows the log too, and may be first."""
+    decision = house.decide()
+    key = house.granted()
+
+    async def run() -> list[Event]:
+        events: list[Event] = []
+        with house.twin(delay_s=0.01) as twin:
+            async with house.gateway() as gateway:
+                # The gateway's own look at the log comes too late; only the death is seen.
+                monkeypatch.setattr("dutchdoor.gateway.watch.DECISION_POLL_S", 3600.0)
+                await asyncio.sleep(0.2)
+                async for event in gateway.infer(key, chat("one two", tokens_max=LONG)):
+                    events.append(event)
+                    if len(events) == 5:
+                        await asyncio.to_thread(house.revoke, decision)
+                        await asyncio.to_thread(twin.stop)
+                refusal = [event async for event in gateway.infer(key, chat("one two"))]
+                assert isinstance(refusal[0], Stopped)
+                assert refusal[0].code == "decision_revoked"
+        return events
+
+    check_cut(house, asyncio.run(run()), "decision_revoked", "revoked")
+
+
 def test_another_decision_cuts_what_ran_under_the_old_one(house: House) -> None:
     house.decide()
     events, took_s = cut_by(house, house.granted(), house.decide)

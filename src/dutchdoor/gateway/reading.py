@@ -49,7 +49,11 @@ class Life(Protocol):
         self, attempt: Attempt, hang_up: HangUp | None, limit_s: int | None = None
     ) -> None: ...
 
-    def explain(self, attempt: Attempt, ending: Ending, error: DutchdoorError) -> None: ...
+    async def refuse(self, attempt: Attempt, error: DutchdoorError) -> Stopped: ...
+
+    async def explain(
+        self, attempt: Attempt, ending: Ending, error: DutchdoorError
+    ) -> DutchdoorError: ...
 
     async def finish(self, attempt: Attempt, ending: Ending) -> Closed: ...
 
@@ -90,7 +94,7 @@ class Reading:
         try:
             await self._begin_activations(attempt, request)  # steps 1 to 6
         except Exception as error:
-            return await self._closing.refuse(attempt, _ours(error))
+            return await self._life.refuse(attempt, _ours(error))
         reservation = attempt.reservation
         assert reservation is not None, "reserved before it began"
 
@@ -147,7 +151,7 @@ class Reading:
         try:
             await self._begin_fit(attempt, request)  # steps 1 to 6
         except Exception as error:
-            return await self._closing.refuse(attempt, _ours(error))
+            return await self._life.refuse(attempt, _ours(error))
 
         def take(letter: Letter, ending: Ending) -> ProbeFitted:
             if not isinstance(letter, ProbeFitted):
@@ -252,7 +256,7 @@ class Reading:
         except Exception as error:  # Whatever breaks, nothing leaves, and the log says so.
             failure = _ours(error)
             ending.vectors, ending.data = 0, b""
-            self._life.explain(attempt, ending, failure)
+            failure = await self._life.explain(attempt, ending, failure)
             if isinstance(error, Blocked):
                 ending.verdicts.extend(error.verdicts)
                 ending.outcome, ending.reason = Outcome.BLOCKED, "content_filter"

@@ -188,7 +188,7 @@ class Gateway:
             generate = await asyncio.shield(beginning)
         except Exception as error:  # Ours are refusals; any other is a mistake, and refuses too.
             reason = error if isinstance(error, DutchdoorError) else unexpected(error)
-            yield await asyncio.shield(self.keep(self.closing.refuse(attempt, reason)))
+            yield await asyncio.shield(self.keep(self.refuse(attempt, reason)))
             return
         except BaseException:  # The caller's task is being cancelled: undo what was begun.
             self.keep(self.abandon(beginning, attempt))
@@ -203,7 +203,7 @@ class Gateway:
                     yield event
         except Exception as error:  # Whatever breaks, nothing more leaves, and the log says so.
             failure = error if isinstance(error, DutchdoorError) else unexpected(error)
-            self.explain(attempt, ending, failure)
+            failure = await self.explain(attempt, ending, failure)
         finally:
             finishing = self.keep(self.finish(attempt, ending))  # steps 9 to 11
         async for last in self._last(attempt, ending, completion, failure, finishing):
@@ -330,13 +330,21 @@ class Gateway:
         loop = asyncio.get_running_loop()
         attempt.deadline = loop.call_later(limit, attempt.cut_off, late, Outcome.FAILED)
 
-    def explain(self, attempt: Attempt, ending: Ending, error: DutchdoorError) -> None:
-        """Write down how it ended, where it did not end by itself."""
+    async def refuse(self, attempt: Attempt, error: DutchdoorError) -> Stopped:
+        """Record why it may not begin, and say so."""
+        return await self.closing.refuse(attempt, await self.watch.why(attempt, error))
+
+    async def explain(
+        self, attempt: Attempt, ending: Ending, error: DutchdoorError
+    ) -> DutchdoorError:
+        """Write down how it ended, where it did not end by itself; the reason to tell."""
+        error = await self.watch.why(attempt, error)
         ending.code = error.code
         if attempt.cut is not None and attempt.cut.error is error:
             ending.outcome = attempt.cut.outcome
         elif ending.outcome is Outcome.CANCELLED:
             ending.outcome = Outcome.FAILED
+        return error
 
     async def finish(self, attempt: Attempt, ending: Ending) -> Closed:
         """Steps 9 to 11, after the runtime was told to stop what it may still be doing."""

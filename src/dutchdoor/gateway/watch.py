@@ -115,18 +115,36 @@ class Watch:
             if reason is not None:
                 attempt.cut_off(reason, Outcome.REVOKED)
 
+    async def why(self, attempt: Attempt, error: DutchdoorError) -> DutchdoorError:
+        """The reason behind `error`.
+
+        The supervisor closes the runtime when the decision ends, and may have read the log before
+        us: a runtime that went down is looked into before anybody is told that it broke.
+        """
+        if error.code != "runtime_down" or not attempt.bundle:
+            return error
+        with contextlib.suppress(Exception):
+            # Where the log cannot be followed, what runs is cut for that, this one too.
+            await self.follow_log()
+        if attempt.cut is not None:
+            return attempt.cut.error
+        reason = self._lost_decision(attempt)
+        if reason is None:
+            return error
+        attempt.cut_off(reason, Outcome.REVOKED)
+        return reason
+
     def _read_log(self) -> None:
         self._decisions.refresh()
         self._index.follow()
 
     def _lost_decision(self, attempt: Attempt) -> DutchdoorError | None:
         decision: Decision | None = attempt.decision
-        assert decision is not None, "what runs has a decision"
         try:
-            now = decision_in_force(self._decisions, decision.bundle, self._clock.now_ms()).decision
+            now = decision_in_force(self._decisions, attempt.bundle, self._clock.now_ms()).decision
         except NotInForce as error:
             return error
-        if now.id == decision.id:
+        if decision is None or now.id == decision.id:
             return None
         message = "another release decision has come into force while this ran"
         return NotInForce(message, code="decision_superseded", hint="send the request again")
