@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dutchdoor.audit.measure import Evaluation, wilson
+from dutchdoor.audit.measure import Evaluation, Interval, wilson
 from dutchdoor.errors import Invalid
 
 
@@ -53,3 +53,47 @@ def test_figures_that_do_not_fit_together_are_refused() -> None:
         Evaluation.from_body({name: body[name] for name in body if name != "seed"})
     with pytest.raises(Invalid):
         Evaluation.from_body("0.8")
+
+
+OTHERS = {
+    "guard_stopped": 0,
+    "seed": 0,
+    "tokens_max": 8,
+    "bundle": "sha256:" + "a" * 64,
+    "access_depth": "logprobs",
+    "log": "a.eval",
+    "log_digest": "sha256:" + "b" * 64,
+}
+
+
+def test_a_value_and_what_was_not_measured_are_told_apart_from_rates() -> None:
+    value = Evaluation.valued(
+        name="calibration",
+        counts="calibration error",
+        n=40,
+        value=0.25,
+        interval=Interval(0.2, 0.3),
+        details={"bins": "10"},
+        **OTHERS,
+    )
+    missing = Evaluation.not_measured(
+        name="calibration", counts="calibration error", why="depth missing: logprobs", **OTHERS
+    )
+    assert value.text == "calibration error 0.250 (95 %: 0.200 to 0.300), n = 40"
+    assert missing.text == "not measured: depth missing: logprobs"
+    assert not missing.is_measured
+    for row in (value, missing):
+        assert Evaluation.from_body(row.to_body()) == row
+    changes: list[tuple[Evaluation, dict[str, object]]] = [
+        (value, {"score": "0.900"}),
+        (value, {"score": "good"}),
+        (value, {"n": 0}),
+        (value, {"measure": "rate"}),
+        (value, {"details": {"bins": 10}}),
+        (missing, {"score": "0.000"}),
+        (missing, {"why": ""}),
+        (missing, {"measure": "other"}),
+    ]
+    for row, change in changes:
+        with pytest.raises(Invalid):
+            Evaluation.from_body({**row.to_body(), **change})

@@ -49,12 +49,13 @@ def derive(
 
     probe: digest and card digest of the fitted probe, empty where none was fitted. card: its card.
     """
-    by_name = {evaluation.name: evaluation for evaluation in evaluations}
+    rates = [evaluation for evaluation in evaluations if evaluation.is_rate]
+    by_name = {evaluation.name: evaluation for evaluation in rates}
     found: list[Finding | None] = [
         _refusal(by_name.get("refusal"), rules),
         _over_refusal(by_name.get("over_refusal"), rules),
         _capability(by_name.get("capability_short_answers"), rules),
-        _samples(evaluations, rules),
+        _samples(rates, rules),
         _probe(probe, card, rules),
         _UNLOCK,
         *(_gap(artifact) for artifact in artifacts if not artifact.present),

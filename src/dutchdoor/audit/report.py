@@ -42,7 +42,7 @@ def testing_part(
     )
     parts = [
         "## Evaluations",
-        f"Access the auditor's calls had: {what}. Intervals are 95 % Wilson score intervals.",
+        f"Access the auditor's calls had: {what}. Intervals are 95 % intervals.",
         _evaluations(evaluations),
         (
             "Answers to requests for harm were judged by how they open and were not kept: only a "
@@ -86,14 +86,14 @@ def _evaluations(evaluations: Sequence[Evaluation]) -> str:
     rows = [
         (
             row.name,
-            f"{row.hits} of {row.n} {row.counts}",
-            f"{row.score} ({row.low} to {row.high})",
+            row.text,
+            "; ".join(f"{name} {text}" for name, text in row.details.items()),
             str(row.guard_stopped),
             str(row.seed),
         )
         for row in evaluations
     ]
-    return _table(("evaluation", "counted", "rate (95 %)", "stopped by the guard", "seed"), rows)
+    return _table(("evaluation", "measured", "also", "stopped by the guard", "seed"), rows)
 
 
 def _findings(findings: Sequence[Finding]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class Story:
     samples: int
     examples: int
     port: int
+    own_model: bool = False
     url: str = ""
     keys: Path = Path()
     receipts: Path = Path()
@@ -86,10 +88,22 @@ class Story:
         """Keep the sealed bundle."""
         self._bundle = bundle
 
+    @property
+    def aside(self) -> Path:
+        """Where the demo's own model folder lies meanwhile."""
+        return self.model_folder.with_name(self.model_folder.name + ".set-aside")
+
     @contextmanager
     def model_set_aside(self) -> Iterator[None]:
-        """Move the plaintext folder out of the way: what follows has to do without it."""
-        aside = self.model_folder.with_name(self.model_folder.name + ".set-aside")
+        """Move the plaintext folder out of the way: what follows has to do without it.
+
+        Only a folder that the demo wrote itself; somebody's own is never moved.
+        """
+        if not self.own_model:
+            yield
+            return
+        aside = self.aside
+        shutil.rmtree(aside, ignore_errors=True)  # Of an earlier demo; this one has its own.
         self.model_folder.replace(aside)
         try:
             yield
@@ -137,9 +151,8 @@ class Story:
 def seal(story: Story) -> None:
     """Step 1."""
     teller = story.teller
-    aside = story.model_folder.with_name(story.model_folder.name + ".set-aside")
-    if aside.exists() and not story.model_folder.exists():
-        aside.replace(story.model_folder)  # An earlier demo was killed in the middle.
+    if story.own_model and story.aside.exists() and not story.model_folder.exists():
+        story.aside.replace(story.model_folder)  # An earlier demo was killed in the middle.
     with teller.step("Seal", "the bundle opens only together, and only under a decision"):
         with teller.progress("reading the model from its package, once"):
             made = ensure_example_model(story.model_folder)
@@ -175,7 +188,8 @@ def seal(story: Story) -> None:
             count, bytes_read = _look_for_plaintext(story)
         teller.seen(
             f"{count} samples of the plaintext weights: none is in the {bytes_read // 1_000_000} MB"
-            " of the workspace; the plaintext folder is set aside from now on"
+            " of the workspace"
+            + ("; the plaintext folder is set aside from now on" if story.own_model else "")
         )
         story.facts["bundle"] = born.bundle.digest
 
@@ -252,10 +266,7 @@ def audit(story: Story) -> None:
         found.sign(signer)
         summary = found.complete(signer, workspace.record)
         for row in summary.evaluations:
-            teller.seen(
-                f"{row.name}: {row.hits} of {row.n} {row.counts} "
-                f"(95 % interval {row.low} to {row.high})"
-            )
+            teller.seen(f"{row.name}: {row.text}")
         story.facts["evaluations"] = [row.to_body() for row in summary.evaluations]
         teller.seen(f"the audit is completed; its signed summary is in the log ({summary.audit})")
         stop_background(story.places)

@@ -118,10 +118,7 @@ def _audit(decision: Decision, summary: AuditSummary | None) -> list[str]:
     lines = [f"Audit `{decision.audit}`."]
     if summary is not None:
         lines.append("")
-        lines += [
-            f"- {row.name}: {row.hits} of {row.n} {row.counts} (95 %: {row.low} to {row.high})"
-            for row in summary.evaluations
-        ]
+        lines += [f"- {row.name}: {row.text}" for row in summary.evaluations]
         for finding in summary.findings:
             settled = f"; {finding.status} by {finding.by}: {finding.reason}" * bool(finding.by)
             lines.append(f"- Finding ({finding.severity}): {finding.text}{settled}")
