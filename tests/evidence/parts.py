@@ -10,6 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from dutchdoor import canonical
 from dutchdoor.clock import FixedClock
 from dutchdoor.evidence.checkpoint import Checkpoint
 from dutchdoor.evidence.decision import (
@@ -174,6 +175,24 @@ def runtime_started(decision: Decision = DECISION) -> Entry:
 def sealed(threshold: int = 2) -> Entry:
     body = {"bundle": BUNDLE, "model": "tiny", "custodians": ["a", "b", "c"]}
     return Entry(EntryKind.BUNDLE_SEALED, BEGIN_MS, {**body, "threshold": threshold})
+
+
+def audit_signed(summary: str = "sha256:" + "33" * 32) -> Entry:
+    body = {"audit": "audit_1", "bundle": BUNDLE, "summary": summary, "envelope": ""}
+    return Entry(EntryKind.AUDIT_SIGNED, BEGIN_MS, body)
+
+
+def outputs_written(signer: TestSigner = HOLDER, summary: str = "", **fields: Any) -> Entry:
+    """The outputs of an audit as they are recorded; `fields` say other than the envelope."""
+    claim = {"audit": "audit_1", "bundle": BUNDLE, "summary": summary}
+    envelope = sign_statement("audit_outputs", dict(claim), [signer])
+    body = {
+        **claim,
+        "outputs": "sha256:" + canonical.sha256_hex(envelope),
+        "envelope": base64.b64encode(envelope).decode(),
+        **fields,
+    }
+    return Entry(EntryKind.OUTPUTS_WRITTEN, BEGIN_MS, body)
 
 
 def small(number: int) -> Entry:

@@ -10,6 +10,7 @@ import pytest
 
 import dutchdoor.evidence.verify
 from dutchdoor.evidence.model import Entry, EntryKind
+from dutchdoor.evidence.statement import key_id
 from dutchdoor.evidence.trust import encode_trust
 from dutchdoor.evidence.verify.history import FIELDS
 from dutchdoor.evidence.verify.verifier import verify
@@ -24,11 +25,13 @@ from tests.evidence.parts import (
     STRANGER,
     TRUST,
     Workspace,
+    audit_signed,
     begun,
     decision_entry,
     done,
     key_released,
     lost,
+    outputs_written,
     revocation_entry,
     runtime_started,
     sealed,
@@ -135,11 +138,44 @@ ENTRIES: dict[str, tuple[list[Entry], str]] = {
         [decision_entry(), begun(), done(1)],
         "entry 3: inf_1 began at entry 2, not 1",
     ),
+    "outputs that nobody trusted signed": (
+        [outputs_written(STRANGER)],
+        "entry 1: the outputs of an audit: 0 trusted signatures",
+    ),
+    "outputs of a summary that nobody signed": (
+        [outputs_written(summary="sha256:" + "44" * 32)],
+        "entry 1: the outputs of an audit name a summary that does not stand before them",
+    ),
+    "outputs before their summary": (
+        [outputs_written(summary="sha256:" + "33" * 32), audit_signed()],
+        "entry 1: the outputs of an audit name a summary",
+    ),
+    "outputs that say other than their envelope": (
+        [audit_signed(), outputs_written(summary="", bundle="sha256:" + "ee" * 32)],
+        "entry 2: the outputs of an audit do not say what their envelope says",
+    ),
+    "outputs under another digest": (
+        [outputs_written(outputs="sha256:" + "55" * 32)],
+        "entry 1: the outputs of an audit do not say what their envelope says",
+    ),
     "a completion that is no commitment": (
         [decision_entry(), begun(), done(2, completion="the text itself")],
         "entry 3: inference_done without a proper field 'completion'",
     ),
 }
+
+
+def test_signed_outputs_hold_and_drafts_hold_without_a_summary(workspace: Workspace) -> None:
+    summary = "sha256:" + "33" * 32
+    entries = (outputs_written(), audit_signed(summary), outputs_written(summary=summary))
+    assert findings(workspace, *entries) == []
+
+
+def test_where_auditors_are_named_only_they_sign_outputs(workspace: Workspace) -> None:
+    workspace.create().append([outputs_written(HOLDER)])
+    trust = replace(TRUST, auditors={key_id(STRANGER.public_key): STRANGER.public_key})
+    (finding,) = verify(workspace.folder, encode_trust(trust)).findings
+    assert "0 trusted signatures" in finding.what
 
 
 @pytest.mark.parametrize("name", ENTRIES)

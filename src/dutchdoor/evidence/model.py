@@ -39,6 +39,7 @@ class EntryKind(StrEnum):
     RUNTIME_STOPPED = "runtime_stopped"
     PROBE_FITTED = "probe_fitted"
     AUDIT_SIGNED = "audit_signed"
+    OUTPUTS_WRITTEN = "outputs_written"
     PERSON_ADDED = "person_added"
     PERSON_REMOVED = "person_removed"
     KEY_ISSUED = "key_issued"

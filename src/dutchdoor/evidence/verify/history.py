@@ -7,17 +7,20 @@
    key released, a runtime started. The decision opens each depth the inference uses.
 5. A key is released by as many custodians as its bundle was sealed for.
 6. Every inference that ends began, at the entry it names, and ends once.
+7. The outputs of an audit are signed by an auditor, their entry says what its envelope says, and
+   they name the summary of that audit that stands before them, or none: then they are a draft.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
 from dutchdoor import canonical
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.verify.decisions import Decisions
-from dutchdoor.evidence.verify.keys import Trusted
+from dutchdoor.evidence.verify.keys import Trusted, open_claim, unbase64
 from dutchdoor.evidence.verify.report import Findings
 
 __all__ = ["FIELDS", "History"]
@@ -39,6 +42,13 @@ FIELDS = {
     "runtime_stopped": {"bundle": "s", "reason": "s"},
     "probe_fitted": {"bundle": "s", "probe": "s"},
     "audit_signed": {"audit": "s", "bundle": "s", "summary": "s", "envelope": "s"},
+    "outputs_written": {
+        "audit": "s",
+        "bundle": "s",
+        "summary": "s",
+        "outputs": "s",
+        "envelope": "s",
+    },
     "person_added": {"person": "s", "audience": "s"},
     "person_removed": {"person": "s"},
     "key_issued": {"key": "s", "person": "s"},
@@ -96,6 +106,7 @@ class History:
         self._findings = findings
         self._begun: set[str] = set()
         self._thresholds: dict[str, int] = {}
+        self._summaries: set[tuple[str, str, str]] = set()
 
     def follow(self, index: int, data: bytes, where: str) -> None:
         """Judge the entry `data` (unverified bytes) at `index`. where: its place in a file."""
@@ -118,6 +129,10 @@ class History:
             return f"the log was opened as {body['origin']!r}"
         if kind == "bundle_sealed":
             self._thresholds[body["bundle"]] = body["threshold"]
+        if kind == "audit_signed":
+            self._summaries.add((body["audit"], body["bundle"], body["summary"]))
+        if kind == "outputs_written":
+            return self._outputs(body)
         if kind == "decision_signed":
             return self.decisions.sign(body)
         if kind == "decision_revoked":
@@ -151,6 +166,21 @@ class History:
                     if not found.opens(depth, body["person"])
                 ]
         return "; ".join(problems)
+
+    def _outputs(self, body: dict[str, Any]) -> str:
+        try:
+            envelope = unbase64(body["envelope"])
+            claim = open_claim(envelope, "audit_outputs", self._trusted.auditing, 1)
+        except Invalid as error:
+            return f"the outputs of an audit: {error.message}"
+        if body["outputs"] != "sha256:" + hashlib.sha256(envelope).hexdigest() or any(
+            claim.get(name) != body[name] for name in ("audit", "bundle", "summary")
+        ):
+            return "the outputs of an audit do not say what their envelope says"
+        named = (body["audit"], body["bundle"], body["summary"])
+        if body["summary"] and named not in self._summaries:
+            return "the outputs of an audit name a summary that does not stand before them"
+        return ""
 
     def _close(self, body: dict[str, Any]) -> str:
         inference = body["inference"]

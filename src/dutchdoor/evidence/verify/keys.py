@@ -27,13 +27,19 @@ _HEAD = re.compile(
 
 @dataclass(frozen=True)
 class Trusted:
-    """The keys of trust.json. holder, approvers: Ed25519 public keys by key id."""
+    """The keys of trust.json. holder, approvers, auditors: Ed25519 public keys by key id."""
 
     origin: str
     log: bytes
     holder: Mapping[str, bytes]
     approvers: Mapping[str, bytes]
     approvals_min: int
+    auditors: Mapping[str, bytes]
+
+    @property
+    def auditing(self) -> Mapping[str, bytes]:
+        """Whose signature makes what an audit gives: auditors', or without any all others'."""
+        return self.auditors or {**self.holder, **self.approvers}
 
 
 class Head(NamedTuple):
@@ -51,6 +57,7 @@ def read_trust(data: bytes) -> Trusted:
         key = unbase64(encoded)
         holder = {str(n): unbase64(k) for n, k in value["holder"].items()}
         approvers = {str(n): unbase64(k) for n, k in value["approvers"].items()}
+        auditors = {str(n): unbase64(k) for n, k in value["auditors"].items()}
         minimum = value["approvals_min"]
         fits = (
             value["v"] == 1
@@ -61,14 +68,14 @@ def read_trust(data: bytes) -> Trusted:
             and _note_key_id(name, key[1:]).hex() == digest
             and all(
                 len(k) == 32 and n == "ed25519:" + hashlib.sha256(k).hexdigest()[:16]
-                for n, k in [*holder.items(), *approvers.items()]
+                for n, k in [*holder.items(), *approvers.items(), *auditors.items()]
             )
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Invalid("not a trust file", code="bad_trust") from error
     if not fits:
         raise Invalid("a trust file with wrong values", code="bad_trust")
-    return Trusted(name, key[1:], holder, approvers, minimum)
+    return Trusted(name, key[1:], holder, approvers, minimum, auditors)
 
 
 def open_head(data: bytes, trusted: Trusted) -> Head:
