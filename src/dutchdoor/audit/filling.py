@@ -17,7 +17,6 @@ from dutchdoor.audit.graph import needs_of
 from dutchdoor.audit.measure import Evaluation
 from dutchdoor.audit.model import DocumentKind, Finding
 from dutchdoor.audit.report import artifacts_part, summary_part, testing_part
-from dutchdoor.audit.template import TEMPLATES
 
 __all__ = ["ProbeFacts", "fill_artifacts", "fill_summary", "fill_testing", "put_findings"]
 
@@ -74,7 +73,7 @@ def put_findings(folder: AuditFolder, findings: Sequence[Finding]) -> None:
 def fill_summary(folder: AuditFolder) -> None:
     """R4's generated part, from the documents it stands on as they are now."""
     digests = folder.digests()
-    on = {kind: digests[kind] for kind in needs_of(DocumentKind.R4, TEMPLATES)}
+    on = {kind: digests[kind] for kind in needs_of(DocumentKind.R4, folder.kinds)}
     testing = read_testing(folder)
     document = folder.read(DocumentKind.R4)
     rows = [{"kind": str(kind), "digest": digest} for kind, digest in on.items()]

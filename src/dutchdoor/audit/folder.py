@@ -3,6 +3,7 @@
 audits/<audit>/audit.yaml            what is audited, by whom, since when
 audits/<audit>/S2-scope.md           one file a document, edited by people
 audits/<audit>/signatures/S2-001.json   one file a sign-off, never overwritten
+audits/<audit>/history/S2-001.md     the document as it was signed then, never overwritten
 audits/<audit>/probe-card.json       the fitted probe's figures
 audits/<audit>/logs/                 Inspect's logs
 audits/<audit>/summary.json          the signed summary; once it is there, all is closed
@@ -25,14 +26,15 @@ from dutchdoor.audit.document import (
     write_document,
     write_yaml,
 )
-from dutchdoor.audit.model import DocumentKind, Signature
-from dutchdoor.audit.summary import CARD_NAME, SUMMARY_NAME, document_keys
-from dutchdoor.audit.template import TEMPLATES
+from dutchdoor.audit.model import DocumentKind, Scale, Signature
+from dutchdoor.audit.roles import document_keys, sign_groups
+from dutchdoor.audit.summary import CARD_NAME, SUMMARY_NAME
+from dutchdoor.audit.template import TEMPLATES, documents_of
 from dutchdoor.errors import Invalid, NotFound, Refused, Tampered
 from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.statement import open_statement
 
-__all__ = ["DOCUMENT_STATEMENT", "AuditFolder", "AuditSubject"]
+__all__ = ["DOCUMENT_STATEMENT", "AuditFolder", "AuditSubject", "missing_roles"]
 
 DOCUMENT_STATEMENT = "audit_document"
 _SUBJECT_NAME = "audit.yaml"
@@ -49,16 +51,26 @@ class AuditSubject:
     auditor: str
     objective: str
     started_ms: int
+    scale: Scale = Scale.SHORT
 
     @classmethod
     def from_value(cls, value: Any) -> AuditSubject:
         """Raises Invalid: a field is missing, unknown or of the wrong kind."""
+        if isinstance(value, dict):
+            value = {"scale": str(Scale.SHORT), **value}
         if not isinstance(value, dict) or set(value) != set(cls.__annotations__):
             raise Invalid(f"{_SUBJECT_NAME} lacks a field or has another", code="bad_audit")
         for name, item in value.items():
             if not isinstance(item, int if name == "started_ms" else str):
                 raise Invalid(f"{name} in {_SUBJECT_NAME} is of the wrong kind", code="bad_audit")
-        return cls(**value)
+        try:
+            return cls(**{**value, "scale": Scale(value["scale"])})
+        except ValueError as error:
+            raise Invalid(f"scale in {_SUBJECT_NAME} is unknown", code="bad_audit") from error
+
+    def to_value(self) -> dict[str, Any]:
+        """Plain values for the file."""
+        return {**vars(self), "scale": str(self.scale)}
 
 
 class AuditFolder:
@@ -84,7 +96,7 @@ class AuditFolder:
         for kind, document in documents.items():
             self.write(kind, document)
         # Last, so that a folder with a subject always has its documents.
-        write_yaml(self.path / _SUBJECT_NAME, dict(vars(subject)))
+        write_yaml(self.path / _SUBJECT_NAME, subject.to_value())
 
     def subject(self) -> AuditSubject:
         """What the audit is about. Raises NotFound: no audit is here. Raises Invalid: changed."""
@@ -106,6 +118,11 @@ class AuditFolder:
             )
         return subject
 
+    @property
+    def kinds(self) -> tuple[DocumentKind, ...]:
+        """The documents this audit has, by its scale."""
+        return documents_of(self.subject().scale)
+
     def file(self, kind: DocumentKind) -> Path:
         """Where the document is."""
         return self.path / TEMPLATES[kind]
@@ -120,27 +137,64 @@ class AuditFolder:
 
     def digests(self) -> dict[DocumentKind, str]:
         """The digest of each document, "" where its file is gone."""
-        return {kind: self._digest(kind) for kind in TEMPLATES}
+        return {kind: self._digest(kind) for kind in self.kinds}
 
     def signatures(self, subject: AuditSubject, trust: Trust) -> dict[DocumentKind, Signature]:
         """The latest sign-off of each document, verified by those who may sign it.
 
+        A document that takes two signatures and has one is not among them: see `half_signed`.
         Raises Tampered: a sign-off does not verify, or speaks of another audit.
         """
-        found: dict[DocumentKind, Signature] = {}
-        for kind in TEMPLATES:
-            paths = self._signature_files(kind)
-            if paths:
-                found[kind] = _open(paths[-1], kind, subject, document_keys(trust, kind))
+        latest = {kind: self.sign_offs(kind, subject, trust)[-1:] for kind in self.kinds}
+        return {
+            kind: rows[0]
+            for kind, rows in latest.items()
+            if rows and not missing_roles(rows[0], subject, trust)
+        }
+
+    def half_signed(self, subject: AuditSubject, trust: Trust) -> dict[DocumentKind, Signature]:
+        """The documents whose latest sign-off still lacks a role. Raises as `signatures`."""
+        found = {}
+        for kind in self.kinds:
+            rows = self.sign_offs(kind, subject, trust)
+            if rows and missing_roles(rows[-1], subject, trust):
+                found[kind] = rows[-1]
         return found
 
-    def add_signature(self, kind: DocumentKind, envelope: bytes) -> None:
-        """Keep one more sign-off; earlier ones stay."""
+    def sign_offs(
+        self, kind: DocumentKind, subject: AuditSubject, trust: Trust
+    ) -> tuple[Signature, ...]:
+        """Every sign-off of a document, oldest first, verified. Raises as `signatures`."""
+        keys = document_keys(trust, kind, subject.scale)
+        files = self._signature_files(kind)
+        return tuple(_open(path, kind, subject, keys, n) for n, path in enumerate(files, 1))
+
+    def sign_off(self, kind: DocumentKind, version: int) -> bytes:
+        """The envelope of one sign-off (unverified bytes)."""
+        return (self._signatures / f"{kind}-{version:03d}.json").read_bytes()
+
+    def signed_copy(self, kind: DocumentKind, version: int) -> Path:
+        """Where the document is kept as it was when it was signed."""
+        return self.path / "history" / f"{kind}-{version:03d}.md"
+
+    def next_version(self, kind: DocumentKind) -> int:
+        """The version that the next sign-off makes. Raises Refused: there were too many."""
         number = len(self._signature_files(kind)) + 1
         if number > SIGNATURES_MAX:
             message = f"{kind} was signed {SIGNATURES_MAX} times"
             raise Refused(message, code="too_many_signatures", hint="start another audit")
+        return number
+
+    def add_signature(self, kind: DocumentKind, envelope: bytes) -> None:
+        """Keep one more sign-off, and the document as it is now; earlier ones stay."""
+        number = self.next_version(kind)
+        # The copy first: no sign-off is without the text that was signed.
+        write_bytes(self.signed_copy(kind, number), self.file(kind).read_bytes())
         write_bytes(self._signatures / f"{kind}-{number:03d}.json", envelope)
+
+    def complete_signature(self, kind: DocumentKind, version: int, envelope: bytes) -> None:
+        """Put a second signature on a sign-off that lacked one; its statement is the same."""
+        write_bytes(self._signatures / f"{kind}-{version:03d}.json", envelope)
 
     def summary(self) -> bytes | None:
         """The signed summary (unverified bytes), or None before the audit is completed."""
@@ -167,15 +221,25 @@ class AuditFolder:
             return ""
 
 
+def missing_roles(signature: Signature, subject: AuditSubject, trust: Trust) -> tuple[str, ...]:
+    """The roles whose signature a sign-off still lacks."""
+    groups = sign_groups(trust, signature.kind, subject.scale)
+    return tuple(name for name, keys in groups if not set(keys) & set(signature.keys))
+
+
 def _open(
-    path: Path, kind: DocumentKind, subject: AuditSubject, keys: Mapping[str, bytes]
+    path: Path,
+    kind: DocumentKind,
+    subject: AuditSubject,
+    keys: Mapping[str, bytes],
+    version: int,
 ) -> Signature:
     try:
         with path.open("rb") as file:
             data = file.read(DOCUMENT_BYTES_MAX)
         statement = open_statement(data, kind=DOCUMENT_STATEMENT, keys=keys, signatures_min=1)
         body = statement.body
-        _must_be_about(body, kind, subject)
+        _must_be_about(body, kind, subject, version)
         return Signature(
             kind=kind,
             digest=str(body["digest"]),
@@ -183,6 +247,8 @@ def _open(
             signer=str(body["signer"]),
             key=statement.signers[0],
             time_ms=int(body["time_ms"]),
+            version=version,
+            keys=statement.signers,
         )
     except (Invalid, KeyError, TypeError, ValueError) as error:
         raise Tampered(
@@ -193,7 +259,12 @@ def _open(
         ) from error
 
 
-def _must_be_about(body: Mapping[str, Any], kind: DocumentKind, subject: AuditSubject) -> None:
-    about = (body["audit"], body["bundle"], body["document"])
-    if about != (subject.audit, subject.bundle, str(kind)):
+def _must_be_about(
+    body: Mapping[str, Any], kind: DocumentKind, subject: AuditSubject, version: int
+) -> None:
+    about = (body["audit"], body["bundle"], body["document"], body.get("scale", Scale.SHORT))
+    # The scale too: an audit that became shorter after it was signed is another audit.
+    if about != (subject.audit, subject.bundle, str(kind), str(subject.scale)):
         raise Invalid("it is a sign-off of another document", code="bad_statement")
+    if body.get("version", version) != version:
+        raise Invalid("it is a sign-off of another version", code="bad_statement")

@@ -24,6 +24,7 @@ __all__ = [
     "Finding",
     "FindingStatus",
     "Producer",
+    "Scale",
     "Severity",
     "Signature",
     "Specification",
@@ -49,6 +50,13 @@ class Producer(StrEnum):
     PRODUCT = "product and engineering"
     JOINT = "auditor and product together"
     ORGANISATION = "organisation"
+
+
+class Scale(StrEnum):
+    """How much of the method an audit takes: its five shortest documents, or every one."""
+
+    SHORT = "short"
+    FULL = "full"
 
 
 class DocumentKind(StrEnum):
@@ -119,7 +127,7 @@ _ROWS = (
 SPECIFICATIONS: Mapping[DocumentKind, Specification] = MappingProxyType(
     {row[0]: Specification(*row) for row in _ROWS}
 )
-"""Every document of the method; only some have a template yet (`template.TEMPLATES`)."""
+"""Every document of the method; an audit of scale short has five (`template.documents_of`)."""
 
 
 class DocumentState(StrEnum):
@@ -140,7 +148,11 @@ class DocumentState(StrEnum):
 
 @dataclass(frozen=True)
 class Signature:
-    """A verified sign-off. stands_on: digests of the needed documents when it was given."""
+    """A verified sign-off. stands_on: digests of the needed documents when it was given.
+
+    version: 1 for the first sign-off of a document, 2 for the next. keys: of all who signed, where
+    a document takes two; key: the first of them.
+    """
 
     kind: DocumentKind
     digest: str
@@ -148,6 +160,8 @@ class Signature:
     signer: str
     key: str
     time_ms: int
+    version: int = 1
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -261,6 +275,7 @@ class AuditStatus:
     completed: bool
     summary: str
     next: str
+    scale: Scale = Scale.SHORT
 
 
 def _text(value: Any) -> str:

@@ -26,8 +26,13 @@ from dutchdoor.audit.filling import (
     put_findings,
 )
 from dutchdoor.audit.findings import settle
-from dutchdoor.audit.folder import DOCUMENT_STATEMENT, AuditFolder, AuditSubject
-from dutchdoor.audit.graph import Standing, needs_of, standings
+from dutchdoor.audit.folder import (
+    DOCUMENT_STATEMENT,
+    AuditFolder,
+    AuditSubject,
+    missing_roles,
+)
+from dutchdoor.audit.graph import Standing, needs_of
 from dutchdoor.audit.model import (
     SPECIFICATIONS,
     AuditStatus,
@@ -36,22 +41,20 @@ from dutchdoor.audit.model import (
     DocumentStatus,
     Finding,
     FindingStatus,
+    Scale,
+    Signature,
 )
 from dutchdoor.audit.ports import Progress, Record
-from dutchdoor.audit.summary import (
-    SUMMARY_KIND,
-    AuditSummary,
-    audit_keys,
-    document_keys,
-    open_summary,
-)
-from dutchdoor.audit.template import TEMPLATES, fresh
+from dutchdoor.audit.roles import audit_keys, must_be_separate, sign_groups
+from dutchdoor.audit.standing import is_post_audit, standings_of, status_of
+from dutchdoor.audit.summary import SUMMARY_KIND, AuditSummary, open_summary
+from dutchdoor.audit.template import documents_of, fresh
 from dutchdoor.clock import Clock, to_iso
 from dutchdoor.errors import Invalid, NotFound, Refused
 from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.ports import Signer
-from dutchdoor.evidence.statement import key_id, sign_statement
+from dutchdoor.evidence.statement import add_signature, key_id, sign_statement
 from dutchdoor.ids import random_part
 
 __all__ = ["Audit", "ProbeFacts", "list_audits"]
@@ -80,16 +83,20 @@ class Audit:
         model: str,
         auditor: str,
         objective: str = "",
+        scale: Scale = Scale.SHORT,
     ) -> Audit:
         """A new audit in a folder of its own under `audits`, with its documents from templates.
 
-        objective: what is to be found out; a plain default where empty.
-        Raises Invalid: the bundle is no bundle digest, or model or auditor is empty.
+        objective: what is to be found out; a plain default where empty. scale: which documents.
+        Raises Invalid: the bundle is no bundle digest, or model or auditor is empty. Raises
+        Refused: a full audit where somebody acts in two roles.
         """
         if not bundle.startswith("sha256:") or len(bundle) != 71:
             raise Invalid(f"'{bundle}' is no bundle digest", code="bad_bundle_digest")
         if not model.strip() or not auditor.strip():
             raise Invalid("an audit needs a model and an auditor", code="bad_audit")
+        if scale is Scale.FULL:
+            must_be_separate(trust)
         name = "audit_" + random_part(12)
         subject = AuditSubject(
             audit=name,
@@ -98,6 +105,7 @@ class Audit:
             auditor=auditor,
             objective=objective or f"Whether {model} may be offered, to whom, and how deep.",
             started_ms=clock.now_ms(),
+            scale=scale,
         )
         facts = {
             "audit": name,
@@ -108,7 +116,7 @@ class Audit:
             "started": to_iso(subject.started_ms)[:10],
         }
         folder = AuditFolder(audits / name)
-        folder.create(subject, {kind: fresh(kind, facts) for kind in TEMPLATES})
+        folder.create(subject, {kind: fresh(kind, facts, scale) for kind in documents_of(scale)})
         return cls(audits / name, trust, clock)
 
     @property
@@ -126,36 +134,7 @@ class Audit:
 
         Raises Tampered: a sign-off or the summary does not verify.
         """
-        where = self._standings()
-        digests = self._folder.digests()
-        summary = self.summary()
-        try:
-            findings = read_testing(self._folder).findings
-        except Invalid:
-            findings = ()
-        rows = tuple(
-            DocumentStatus(
-                kind=kind,
-                title=SPECIFICATIONS[kind].title,
-                producer=SPECIFICATIONS[kind].producer,
-                file=TEMPLATES[kind],
-                digest=digests[kind],
-                state=standing.state,
-                because=standing.because,
-            )
-            for kind, standing in where.items()
-        )
-        return AuditStatus(
-            audit=self._subject.audit,
-            bundle=self._subject.bundle,
-            model=self._subject.model,
-            auditor=self._subject.auditor,
-            documents=rows,
-            findings=findings,
-            completed=summary is not None,
-            summary=summary.digest if summary else "",
-            next=self._next(rows, findings, completed=summary is not None),
-        )
+        return status_of(self._folder, self._subject, self._trust, self.summary())
 
     def summary(self) -> AuditSummary | None:
         """The signed summary, verified, or None before the audit is completed."""
@@ -233,12 +212,15 @@ class Audit:
         Raises Refused: the signer is not trusted, a document is closed or signed already, nothing
         may be signed, or the audit is completed. Raises Invalid: a document is not finished.
         """
-        self._must_be_unfinished()
         wanted = set(kinds)
+        after = {kind for kind in self._folder.kinds if is_post_audit(kind)}
+        # The documents after the audit are the only ones that a completed audit still takes.
+        if not after or not wanted <= after:
+            self._must_be_unfinished()
         signed: list[DocumentKind] = []
         held: Exception | None = None
-        for kind in TEMPLATES:
-            if wanted and kind not in wanted:
+        for kind in self._folder.kinds:
+            if (wanted and kind not in wanted) or self._is_after(kind, wanted):
                 continue
             standing = self._standings()[kind]
             if not wanted and (standing.state in {*_CLOSED, DocumentState.SIGNED}):
@@ -269,6 +251,8 @@ class Audit:
         self._must_be_unfinished()
         _must_be_trusted(signer, audit_keys(self._trust))
         for kind, standing in self._standings().items():
+            if is_post_audit(kind):
+                continue
             if standing.state is not DocumentState.SIGNED:
                 message = f"{kind} ({SPECIFICATIONS[kind].title}) is not signed: {standing.because}"
                 raise Refused(message, code="document_open", hint=self.status().next)
@@ -285,13 +269,15 @@ class Audit:
             bundle=self._subject.bundle,
             model=self._subject.model,
             auditor=self._subject.auditor,
-            documents=self._folder.digests(),
+            documents={k: d for k, d in self._folder.digests().items() if not is_post_audit(k)},
             evaluations=testing.evaluations,
             findings=testing.findings,
             probe=testing.probe,
             access_depths=testing.access_depths,
             started_ms=self._subject.started_ms,
             completed_ms=now_ms,
+            scale=self._subject.scale,
+            auditor_keys=self._auditor_keys(),
         )
         envelope = sign_statement(SUMMARY_KIND, draft.to_body(), [signer])
         summary = open_summary(envelope, audit_keys(self._trust))
@@ -311,26 +297,53 @@ class Audit:
             raise Refused(message, code="stage_closed", hint="sign what it stands on first")
         if standing.state is DocumentState.SIGNED:
             raise Refused(f"{kind} is signed already, unchanged", code="already_signed")
-        _must_be_trusted(signer, document_keys(self._trust, kind))
+        groups = sign_groups(self._trust, kind, self._subject.scale)
+        _must_be_trusted(signer, {key: value for _, keys in groups for key, value in keys.items()})
+        if self._subject.scale is Scale.FULL:
+            must_be_separate(self._trust)
+        half = self._folder.half_signed(self._subject, self._trust).get(kind)
+        digests, needs = self._folder.digests(), needs_of(kind, self._folder.kinds)
+        stands_on = {need: digests[need] for need in needs}
+        if half and (half.digest, half.stands_on) == (digests[kind], stands_on):
+            self._sign_second(half, signer)
+            return
         if kind is DocumentKind.R4:
             self.report()
         check_ready(kind, self._folder, self._subject)
-        digests = self._folder.digests()
-        needs = needs_of(kind, TEMPLATES)
         body = {
             "audit": self._subject.audit,
             "bundle": self._subject.bundle,
+            "scale": str(self._subject.scale),
             "document": str(kind),
-            "digest": digests[kind],
-            "stands_on": [{"kind": str(need), "digest": digests[need]} for need in needs],
+            "version": self._folder.next_version(kind),
+            "digest": self._folder.digests()[kind],
+            "stands_on": [{"kind": str(k), "digest": digest} for k, digest in stands_on.items()],
             "signer": signer.name,
             "time_ms": self._clock.now_ms(),
         }
         self._folder.add_signature(kind, sign_statement(DOCUMENT_STATEMENT, body, [signer]))
 
+    def _sign_second(self, half: Signature, signer: Signer) -> None:
+        """The other role's signature, over the very statement that the first one signed."""
+        missing = missing_roles(half, self._subject, self._trust)
+        groups = sign_groups(self._trust, half.kind, self._subject.scale)
+        _must_be_trusted(
+            signer, {k: v for name, g in groups if name in missing for k, v in g.items()}
+        )
+        envelope = self._folder.sign_off(half.kind, half.version)
+        self._folder.complete_signature(half.kind, half.version, add_signature(envelope, signer))
+
+    def _auditor_keys(self) -> tuple[str, ...]:
+        signatures = self._folder.signatures(self._subject, self._trust).values()
+        keys = {key for signature in signatures for key in signature.keys}
+        return tuple(sorted(keys & set(self._trust.auditors)))
+
+    def _is_after(self, kind: DocumentKind, wanted: set[DocumentKind]) -> bool:
+        """Whether the document's time has not come, or is over, and nobody asked for it."""
+        return not wanted and is_post_audit(kind) != (self._folder.summary() is not None)
+
     def _standings(self) -> dict[DocumentKind, Standing]:
-        signatures = self._folder.signatures(self._subject, self._trust)
-        return standings(self._folder.digests(), signatures)
+        return standings_of(self._folder, self._subject, self._trust)
 
     def _document(self, kind: DocumentKind) -> DocumentStatus:
         return next(row for row in self.status().documents if row.kind is kind)
@@ -346,32 +359,6 @@ class Audit:
         if self._folder.summary() is not None:
             message = f"{self._subject.audit} is completed and closed"
             raise Refused(message, code="audit_completed", hint="start another audit")
-
-    def _next(
-        self, rows: Sequence[DocumentStatus], findings: Sequence[Finding], *, completed: bool
-    ) -> str:
-        if completed:
-            return "the audit is completed: a release may be proposed"
-        row = next((row for row in rows if row.state is not DocumentState.SIGNED), None)
-        if row is None:
-            open_ones = [finding.id for finding in findings if finding.blocks]
-            if open_ones:
-                return f"settle the severe findings: {', '.join(open_ones)}"
-            return "complete the audit: sign its summary"
-        if row.state is DocumentState.MISSING:
-            return f"restore {row.file}"
-        try:
-            check_ready(row.kind, self._folder, self._subject)
-        except Invalid as error:
-            return _TO_DO.get(row.kind, f"finish {row.file}: {error.message}")
-        return f"read {row.file} and sign it"
-
-
-_TO_DO = {
-    DocumentKind.C1: "collect the artifacts: dutchdoor audit collect",
-    DocumentKind.T2: "run the evaluations: dutchdoor audit run",
-    DocumentKind.R4: "fill and read the summary report: dutchdoor audit report",
-}
 
 
 def list_audits(audits: Path) -> tuple[str, ...]:

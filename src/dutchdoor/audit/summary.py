@@ -14,9 +14,9 @@ from typing import Any
 from dutchdoor import canonical
 from dutchdoor.audit.document import DOCUMENT_BYTES_MAX
 from dutchdoor.audit.measure import Evaluation
-from dutchdoor.audit.model import SPECIFICATIONS, DocumentKind, Finding, Producer
+from dutchdoor.audit.model import DocumentKind, Finding, Scale
+from dutchdoor.audit.roles import audit_keys, document_keys
 from dutchdoor.errors import Invalid, NotFound, Tampered
-from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.statement import open_statement
 
 __all__ = [
@@ -40,7 +40,8 @@ class AuditSummary:
     """What an audit found, whole. digest: of the signed envelope, "" before it is signed.
 
     documents: kind and digest of each signed document. probe: `digest` and `card_digest`, both ""
-    where none was fitted. access_depths: the depths that the auditor's calls had.
+    where none was fitted. access_depths: the depths that the auditor's calls had. scale: how much
+    of the method the audit took. auditor_keys: key ids of the auditors who signed its documents.
     """
 
     audit: str
@@ -55,6 +56,8 @@ class AuditSummary:
     started_ms: int
     completed_ms: int
     digest: str = ""
+    scale: Scale = Scale.SHORT
+    auditor_keys: tuple[str, ...] = ()
 
     def to_body(self) -> dict[str, Any]:
         """The statement's body, canonical values only."""
@@ -72,19 +75,9 @@ class AuditSummary:
             "access_depths": list(self.access_depths),
             "started_ms": self.started_ms,
             "completed_ms": self.completed_ms,
+            "scale": str(self.scale),
+            "auditor_keys": list(self.auditor_keys),
         }
-
-
-def audit_keys(trust: Trust) -> dict[str, bytes]:
-    """Whose signature makes a summary: the auditors'; without any, the holder's and approvers'."""
-    return dict(trust.auditors) or {**trust.holder, **trust.approvers}
-
-
-def document_keys(trust: Trust, kind: DocumentKind) -> dict[str, bytes]:
-    """Whose signature makes a document: an auditor's where auditors write it, else anybody's."""
-    if SPECIFICATIONS[kind].producer is Producer.AUDITOR:
-        return audit_keys(trust)
-    return {**trust.holder, **trust.approvers, **trust.auditors}
 
 
 def open_summary(envelope: bytes, keys: Mapping[str, bytes]) -> AuditSummary:
@@ -111,10 +104,13 @@ def open_summary(envelope: bytes, keys: Mapping[str, bytes]) -> AuditSummary:
             started_ms=body["started_ms"],
             completed_ms=body["completed_ms"],
             digest="sha256:" + canonical.sha256_hex(envelope),
+            scale=Scale(body.get("scale", Scale.SHORT)),
+            auditor_keys=tuple(body.get("auditor_keys", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Invalid("not an audit summary", code="bad_summary") from error
-    if summary.to_body() != body:
+    # Summaries of before there were scales are of scale short and say nothing of keys.
+    if summary.to_body() != {"scale": str(Scale.SHORT), "auditor_keys": [], **body}:
         raise Invalid("an audit summary with unknown fields", code="bad_summary")
     return summary
 
