@@ -61,6 +61,7 @@ def test_no_command_takes_a_secret_as_an_argument(path: str, command: Any) -> No
 
 READ_ONLY = (
     ("people", "list"),
+    ("people", "keys"),
     ("grants", "list"),
     ("custody", "list"),
     ("release", "history"),
@@ -91,6 +92,7 @@ def test_what_is_shown_to_people_is_given_to_programs_too(
         (("init",), "workspace_exists", 1),
         (("inspect", "other"), "bundle_not_found", 2),
         (("people", "key", "Nobody"), "no_person", 2),
+        (("people", "keys", "Nobody"), "no_person", 2),
         (("grants", "make", "Ada", "--purpose", "x", "--depth", "deep"), "unknown_depth", 2),
         (("audit", "status"), "no_audit", 2),
         (("audit", "start", "--auditor", "Nobody"), "no_person", 2),
@@ -134,6 +136,31 @@ def test_an_api_key_is_shown_once_and_is_in_no_file(house: Path, tmp_path: Path)
     again = run("people", "key", "Ada", "--out", str(out), "--workspace", str(house))
     assert again.exit_code == 1, "a key is never written over anything"
     assert out.read_text().strip() == secret
+
+
+def test_a_leaked_key_can_be_found_and_revoked_by_what_the_program_shows(
+    house: Path, tmp_path: Path
+) -> None:
+    workspace = ["--workspace", str(house)]
+    assert run("people", "add", "Rosa", "--audience", "researcher", *workspace).exit_code == 0
+    out = tmp_path / "rosa.key"
+    issued = run("people", "key", "Rosa", "--days", "3", "--out", str(out), *workspace)
+    assert issued.exit_code == 0, issued.output
+    others = run("people", "key", "Ada", "--out", str(tmp_path / "ada2.key"), *workspace)
+    assert others.exit_code == 0
+
+    (row,) = json.loads(run("people", "keys", "Rosa", "--json", *workspace).stdout)
+    assert (row["name"], row["revoked"]) == ("Rosa", None)
+    assert row["issued"] < row["expires"]
+    told = run("people", "keys", *workspace).stdout
+    assert row["key"] in told
+    assert "Ada" in told
+    assert out.read_text().strip() not in told
+
+    assert run("people", "revoke-key", row["key"], "--reason", "leaked", *workspace).exit_code == 0
+    (after,) = json.loads(run("people", "keys", "Rosa", "--json", *workspace).stdout)
+    assert after["revoked"] is not None
+    assert "revoked" in run("people", "keys", "Rosa", *workspace).stdout
 
 
 def test_a_changed_bundle_is_reported_with_its_place(house: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dutchdoor.access.cedar import PolicyBook
 from dutchdoor.app import keys
 from dutchdoor.app.bundles import Bundle, find_bundle, inventory_of
@@ -19,6 +21,7 @@ __all__ = [
     "approve",
     "collect",
     "compile_policies",
+    "enact",
     "find_audit",
     "release_of",
     "revoke",
@@ -51,11 +54,23 @@ def compile_policies(workspace: Workspace) -> None:
 def approve(workspace: Workspace, proposal: str, signer: Signer) -> Approval:
     """Approve a proposal; where that puts it in force, the policies follow at once.
 
-    Raises as `Release.approve`.
+    Without the key of the log the approval is signed and kept, and nothing is recorded: whoever
+    has that key calls `enact`. Raises as `Release.approve`.
     """
-    approval = release_of(workspace).approve(proposal, signer)
+    here = keys.may_record(workspace.places)
+    approval = release_of(workspace).approve(proposal, signer, enact=here)
     if approval.in_force:
         compile_policies(workspace)
+    return approval
+
+
+def enact(workspace: Workspace, proposal: str, brought: Mapping[str, bytes]) -> Approval:
+    """Put a proposal in force by approvals signed elsewhere; the policies follow at once.
+
+    Raises as `Release.enact`.
+    """
+    approval = release_of(workspace).enact(proposal, brought)
+    compile_policies(workspace)
     return approval
 
 

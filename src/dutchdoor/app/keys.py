@@ -5,6 +5,7 @@ Everything on one machine is for trying out: `docs/guides/keys-apart.md` says wh
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from dutchdoor.config import Places
@@ -31,6 +32,7 @@ __all__ = [
     "holder",
     "local_custodians",
     "log_signer",
+    "may_record",
     "signer_names",
 ]
 
@@ -43,6 +45,11 @@ def access_key_path(places: Places) -> Path:
 def log_signer(places: Places) -> FileSigner:
     """The key that signs the log's checkpoints."""
     return load_signing_key(places.keyring / "log.key")
+
+
+def may_record(places: Places) -> bool:
+    """Whether the log's key lies here. Where it does and cannot be used, recording says why."""
+    return os.path.lexists(places.keyring / "log.key")
 
 
 def holder(places: Places) -> FileSigner:

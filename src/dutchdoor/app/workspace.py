@@ -27,6 +27,7 @@ from dutchdoor.evidence.reader import LogReader
 from dutchdoor.evidence.register import DecisionRegister
 from dutchdoor.evidence.statement import key_id
 from dutchdoor.evidence.trust import load_trust, save_trust
+from dutchdoor.release.names import Names
 
 __all__ = [
     "APPROVALS_MIN_DEFAULT",
@@ -148,6 +149,8 @@ def make_workspace(
         auditors={key_id(s.public_key): s.public_key for s in audit_signers},
     )
     save_trust(places.trust, trust)
+    # Approvals may come back from machines whose keys are not here: the names stay.
+    Names(places.release).learn({key_id(s.public_key): s.name for s in signers})
     clock = clock or SystemClock()
     Log.create(places.evidence, log_key, origin, clock)
     upgrade(sqlite_url(places.database))

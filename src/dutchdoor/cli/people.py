@@ -117,6 +117,31 @@ def key(
     output.data({**value, "file": str(out)}, f"{person.name}'s key {issued.record.id} is in {out}")
 
 
+@people.command("keys")
+@command
+def list_keys(
+    name: Annotated[str | None, typer.Argument(help="A person's name or id; default: all.")] = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """List API keys by their public ids, which 'people revoke-key' takes."""
+    access = open_workspace(places_of(workspace)).access
+    person = None if name is None else access.find_person(name).id
+    names = {row.id: row.name for row in access.list_people()}
+    rows, lines = [], []
+    for record in access.list_keys(person):
+        times = {
+            "issued": to_iso(record.issued_ms),
+            "expires": None if record.not_after_ms is None else to_iso(record.not_after_ms),
+            "revoked": None if record.revoked_ms is None else to_iso(record.revoked_ms),
+        }
+        owner = {"person": record.person, "name": names[record.person]}
+        rows.append({"key": record.id, **owner, **times})
+        told = [f"{word} {time}" for word, time in times.items() if time is not None]
+        lines.append(f"{record.id}  {names[record.person]}: {', '.join(told)}")
+    Output(json_output).data(rows, "\n".join(lines) or "no API keys yet")
+
+
 @people.command("revoke-key")
 @command
 def revoke_key(

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dutchdoor.app.bundles import find_bundle
 from dutchdoor.app.governance import approve as approve_proposal
+from dutchdoor.app.governance import enact as enact_proposal
 from dutchdoor.app.governance import find_audit, release_of, signer_of
 from dutchdoor.app.governance import revoke as revoke_decision
+from dutchdoor.app.keys import may_record
 from dutchdoor.app.workspace import Workspace, open_workspace
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.errors import Invalid, NotFound
 from dutchdoor.evidence.decision import Audience
-from dutchdoor.release.model import DEFAULTS, audience
+from dutchdoor.release.approvals import APPROVALS_NAME
+from dutchdoor.release.model import DEFAULTS, Approval, audience
 
 __all__ = ["app"]
 
@@ -81,27 +84,44 @@ def approve(
     workspace: WorkspaceOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Approve a proposal exactly as it reads now; with enough approvals it is in force."""
+    """Approve a proposal exactly as it reads now; with enough approvals it is in force.
+
+    Without the log's key here it is only signed: 'release enact' puts it in force elsewhere.
+    """
     opened = open_workspace(places_of(workspace))
     approval = approve_proposal(opened, proposal, signer_of(opened, approver))
     output = Output(json_output)
-    count = len(approval.approved_by)
-    text = f"{approver} approved {proposal}: {count} of {approval.approvals_min} approvals"
+    path = release_of(opened).document(proposal).with_name(APPROVALS_NAME)
+    lines = [f"{approver} approved {proposal}: {_counted(approval)}"]
     if approval.in_force:
-        text += f"\n{approval.decision.id} is in force"
-    output.data(
-        {
-            "proposal": proposal,
-            "decision": approval.decision.id,
-            "approved_by": list(approval.approved_by),
-            "voided": list(approval.voided),
-            "in_force": approval.in_force,
-            "index": approval.index,
-        },
-        text,
-    )
+        lines.append(f"{approval.decision.id} is in force")
+    elif not may_record(opened.places):
+        lines.append(f"signed, not recorded: the log's key is elsewhere; carry {path} there, then:")
+        lines.append(f"  dutchdoor release enact {proposal} --approvals FILE")
+    output.data({**_approval_value(approval), "approvals": str(path)}, "\n".join(lines))
     if approval.voided:
         output.note(f"the text was changed: {len(approval.voided)} earlier approvals are void")
+
+
+@app.command("enact")
+@command
+def enact(
+    proposal: Annotated[str, typer.Argument(help="The proposal, proposal_….")],
+    approvals: Annotated[
+        list[Path] | None,
+        typer.Option("--approvals", help="An approvals.json carried back; repeat it."),
+    ] = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Put a proposal in force by approvals that were signed on other machines."""
+    opened = open_workspace(places_of(workspace))
+    brought = {str(path): _approvals(path) for path in approvals or []}
+    approval = enact_proposal(opened, proposal, brought)
+    Output(json_output).data(
+        _approval_value(approval),
+        f"{proposal}: {_counted(approval)}\n{approval.decision.id} is in force",
+    )
 
 
 @app.command("show")
@@ -166,6 +186,31 @@ def revoke(
         {"decision": chosen, "revoked": True},
         f"revoked {chosen}\nno decision is in force on that bundle now",
     )
+
+
+def _approval_value(approval: Approval) -> dict[str, Any]:
+    return {
+        "proposal": approval.proposal,
+        "decision": approval.decision.id,
+        "approved_by": list(approval.approved_by),
+        "voided": list(approval.voided),
+        "in_force": approval.in_force,
+        "index": approval.index,
+    }
+
+
+def _counted(approval: Approval) -> str:
+    return f"{len(approval.approved_by)} of {approval.approvals_min} approvals"
+
+
+def _approvals(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(DEFAULTS.approvals_bytes_max)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        hint = "name the approvals.json that was carried back"
+        raise NotFound(message, code="no_approvals", hint=hint) from error
 
 
 def _audience(text: str) -> Audience:

@@ -21,7 +21,14 @@ from dutchdoor import canonical
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.ports import Signer
 
-__all__ = ["Statement", "add_signature", "key_id", "open_statement", "sign_statement"]
+__all__ = [
+    "Statement",
+    "add_signature",
+    "key_id",
+    "merge_signatures",
+    "open_statement",
+    "sign_statement",
+]
 
 PAYLOAD_TYPE = "application/vnd.dutchdoor.statement+json"
 STATEMENT_VERSION = 1
@@ -59,6 +66,22 @@ def add_signature(envelope: bytes, signer: Signer) -> bytes:
     """
     payload, signatures = _open_envelope(envelope)
     signatures[key_id(signer.public_key)] = signer.sign(_pae(payload))
+    return _envelope(payload, signatures)
+
+
+def merge_signatures(envelope: bytes, other: bytes) -> bytes:
+    """`envelope` with the signatures of `other` beside its own; none of them is checked here.
+
+    Raises Invalid: one is not an envelope of ours, they hold different payloads, or two different
+    signatures by one key.
+    """
+    payload, signatures = _open_envelope(envelope)
+    other_payload, others = _open_envelope(other)
+    if payload != other_payload:
+        raise Invalid("envelopes of two different statements", code="other_statement")
+    for name, signature in others.items():
+        if signatures.setdefault(name, signature) != signature:
+            raise Invalid(f"two signatures by {name} differ", code="bad_signature")
     return _envelope(payload, signatures)
 
 

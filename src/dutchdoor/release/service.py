@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dutchdoor.audit.card import NO_CARD, ProbeCard, load_card
-from dutchdoor.audit.document import read_document, read_yaml, write_document, write_yaml
+from dutchdoor.audit.document import read_document, write_document
 from dutchdoor.audit.summary import CARD_NAME, AuditSummary, audit_keys, find_summary
 from dutchdoor.clock import Clock
 from dutchdoor.errors import Invalid, NotFound, Refused
@@ -45,6 +45,7 @@ from dutchdoor.release.model import (
     State,
     level_of,
 )
+from dutchdoor.release.names import Names
 from dutchdoor.release.page import decision_page
 from dutchdoor.release.ports import Record
 from dutchdoor.release.proposal import decision_of, document_of, fresh_body
@@ -54,7 +55,6 @@ from dutchdoor.release.terms import must_be_audited
 __all__ = ["Release", "sign_birth"]
 
 _DOCUMENT = "decision.md"
-_NAMES = "names.yaml"
 _NAME = re.compile(r"proposal_[0-9a-z]{1,40}")
 
 
@@ -73,6 +73,7 @@ class Release:
     ) -> None:
         """folder: of the proposals. audits: of all audits. register: says what is in force."""
         self._folder = folder
+        self._names = Names(folder)
         self._audits = audits
         self._trust = trust
         self._register = register
@@ -166,9 +167,10 @@ class Release:
             raise NotFound(message, code="no_proposal", hint="dutchdoor release history")
         return self._folder / name / _DOCUMENT
 
-    def approve(self, name: str, signer: Signer) -> Approval:
+    def approve(self, name: str, signer: Signer, *, enact: bool = True) -> Approval:
         """Approve a proposal exactly as it reads now; with enough approvals it is in force.
 
+        enact: False where there is no key of the log; then `enact` is called where there is one.
         1. The text states a decision that keeps the rules, on the bundle of its audit.
         2. The signer is an approver, has not approved this text yet, and was not alone.
         3. Approvals of another text are void, kept aside, and named in what this returns.
@@ -177,31 +179,28 @@ class Release:
         is out of its dates. Raises Invalid: the text. Raises Unavailable: it cannot be recorded;
         nothing changed then.
         """
-        decision = decision_of(read_document(self.document(name)))
-        level_of(str(decision.level))
-        summary = find_summary(self._audits, decision.audit, audit_keys(self._trust))
-        must_be_audited(decision, summary, self._card(summary))
-        self._must_be_new(decision)
-        approvals = Approvals(self.document(name).parent, self._trust)
-        envelope = approvals.sign(decision, signer)
-        count = approvals.count(decision)
-        approved = {*count.approved, key_id(signer.public_key)}
-        index = None
-        if self._enough(name, approved, signer):
-            open_decision(envelope, self._trust)
-            index = put_decision(self._record, decision, envelope, self._clock.now_ms()).index
-            self._register.refresh()
-        approvals.keep(envelope, void_others=bool(count.voided))
-        key = key_id(signer.public_key)
-        write_yaml(self._folder / _NAMES, {**self._names(), key: signer.name})
-        return Approval(
-            proposal=name,
-            decision=decision,
-            approved_by=self._named(approved),
-            voided=self._named(count.voided),
-            approvals_min=self._trust.approvals_min,
-            index=index,
-        )
+        decision = self._decidable(name)
+        envelope = self._approvals(name).sign(decision, signer)
+        named = {key_id(signer.public_key): signer.name}
+        return self._take(name, decision, envelope, named, enact=enact)
+
+    def enact(self, name: str, brought: Mapping[str, bytes]) -> Approval:
+        """Put a proposal in force by the approvals here and those brought from elsewhere.
+
+        brought: copies of the proposal's approvals.json (unverified), by names for errors.
+        Those that count are kept, also where they are still too few.
+        Raises Refused: too few approvals, approvals of another text, or as `approve`. Raises
+        Invalid: the text, or approvals that do not verify. Raises Unavailable: as `approve`.
+        """
+        decision = self._decidable(name)
+        envelope = self._approvals(name).merge(decision, brought)
+        taken = self._take(name, decision, envelope, {}, enact=True)
+        if not taken.in_force:
+            count = len(taken.approved_by)
+            message = f"{count} of {taken.approvals_min} approvals: the decision is not in force"
+            hint = "those brought are kept; bring the missing ones with --approvals FILE"
+            raise Refused(message, code="approvals_missing", hint=hint)
+        return taken
 
     def revoke(self, decision: str, reason: str, signer: Signer) -> Revocation:
         """Revoke a decision for good: one approver or the holder suffices.
@@ -286,7 +285,7 @@ class Release:
 
     def _proposal(self, name: str, decision: Decision) -> Proposal:
         front = read_document(self.document(name)).front
-        count = Approvals(self.document(name).parent, self._trust).count(decision)
+        count = self._approvals(name).count(decision)
         self._register.refresh()
         rows = history_rows(self._register, self._clock.now_ms())
         states = {row.decision: row.state for row in rows}
@@ -297,8 +296,8 @@ class Release:
             proposed_by_key=str(front["proposed_by_key"]),
             observation_days=int(front["observation_days"]),
             heard=tuple(front["heard"]),
-            approved_by=self._named(count.approved),
-            voided=self._named(count.voided),
+            approved_by=self._names.of(count.approved),
+            voided=self._names.of(count.voided),
             approvals_min=self._trust.approvals_min,
             state=states.get(decision.id, State.PROPOSED),
         )
@@ -327,37 +326,64 @@ class Release:
             hint = "another decision was signed or revoked meanwhile: propose anew"
             raise Refused(message, code="decision_replaced", hint=hint)
 
-    def _enough(self, name: str, approved: set[str], signer: Signer) -> bool:
+    def _approvals(self, name: str) -> Approvals:
+        return Approvals(self.document(name).parent, self._trust)
+
+    def _decidable(self, name: str) -> Decision:
+        """The decision as its text reads now, where it may be approved at all."""
+        decision = decision_of(read_document(self.document(name)))
+        level_of(str(decision.level))
+        summary = find_summary(self._audits, decision.audit, audit_keys(self._trust))
+        must_be_audited(decision, summary, self._card(summary))
+        self._must_be_new(decision)
+        return decision
+
+    def _take(
+        self,
+        name: str,
+        decision: Decision,
+        envelope: bytes,
+        named: Mapping[str, str],
+        *,
+        enact: bool,
+    ) -> Approval:
+        """Keep the approvals in `envelope`; before that, with enough of them, enact."""
+        approvals = self._approvals(name)
+        voided = approvals.count(decision).voided
+        approved = approvals.signers(envelope)
+        index = None
+        if enact and self._enough(name, approved, {**self._names.known(), **named}):
+            open_decision(envelope, self._trust)
+            index = put_decision(self._record, decision, envelope, self._clock.now_ms()).index
+            self._register.refresh()
+        approvals.keep(envelope, void_others=bool(voided))
+        self._names.learn(named)
+        return Approval(
+            proposal=name,
+            decision=decision,
+            approved_by=self._names.of(approved),
+            voided=self._names.of(voided),
+            approvals_min=self._trust.approvals_min,
+            index=index,
+        )
+
+    def _enough(self, name: str, approved: Collection[str], names: Mapping[str, str]) -> bool:
         """Enough approvers have signed, and not the proposer alone."""
         if len(approved) < self._trust.approvals_min:
             return False
         front = read_document(self.document(name)).front
-        key = key_id(signer.public_key)
-        own = front["proposed_by_key"] == key or front["proposed_by"] == signer.name
-        return len(approved) > 1 or not own
+        return len(approved) > 1 or not any(
+            front["proposed_by_key"] == key or front["proposed_by"] == names.get(key)
+            for key in approved
+        )
 
     def _approved(self, decision: Decision) -> tuple[str, ...]:
         """Who approved a signed decision, as far as its proposal's files still tell."""
         for name in self.proposals():
-            approvals = Approvals(self.document(name).parent, self._trust)
-            found = approvals.count(decision).approved
+            found = self._approvals(name).count(decision).approved
             if found:
-                return self._named(found)
+                return self._names.of(found)
         return ()
-
-    def _named(self, keys: Iterable[str]) -> tuple[str, ...]:
-        names = self._names()
-        return tuple(sorted(names.get(key, key) for key in keys))
-
-    def _names(self) -> dict[str, str]:
-        """Names that signers gave when they signed, by key id, for people; they prove nothing."""
-        try:
-            text = (self._folder / _NAMES).read_text(encoding="utf-8")
-            value = read_yaml(text, where=_NAMES)
-        except (OSError, UnicodeDecodeError, Invalid):
-            return {}
-        rows = value if isinstance(value, dict) else {}
-        return {str(key): str(name) for key, name in rows.items()}
 
     def _summary(self, decision: Decision) -> AuditSummary | None:
         if not decision.audit:
