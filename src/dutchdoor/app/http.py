@@ -9,9 +9,18 @@ from typing import Any
 
 from dutchdoor.errors import DutchdoorError, Refused, Unavailable
 
-__all__ = ["post_json"]
+__all__ = ["answers", "post_json"]
 
 ANSWER_BYTES_MAX = 96 << 20
+
+
+def answers(url: str) -> bool:
+    """Whether a gateway answers at `url`, ready or not."""
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=2) as response:  # noqa: S310
+            return bool(response.status == 200)
+    except (OSError, ValueError):
+        return False
 
 
 def post_json(url: str, api_key: str, body: dict[str, Any], *, s_max: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dutchdoor.custody.keyring import CustodianKey
 from dutchdoor.custody.opening import Custodian, gather_releases
 from dutchdoor.custody.replay import FileSeen
 from dutchdoor.errors import NotFound, Tampered
-from dutchdoor.evidence.decision import Decision
+from dutchdoor.evidence.decision import Decision, Depth
 from dutchdoor.runtime.supervisor import Opening
 from dutchdoor.weights.folder import open_folder
 
@@ -48,7 +48,18 @@ def answer_opening(workspace: Workspace, bundle: Bundle, request: bytes) -> Open
     )
     in_force = workspace.register.in_force(bundle.digest, workspace.clock.now_ms())
     decision = in_force.decision
-    return Opening(tuple(releases), decision.id, decision.guard, _companion(bundle, decision))
+    return Opening(
+        tuple(releases),
+        decision.id,
+        decision.guard,
+        _companion(bundle, decision),
+        amends=_amends(decision),
+    )
+
+
+def _amends(decision: Decision) -> bool:
+    opened = {depth for audience in decision.audiences for depth in audience.depths}
+    return bool(opened & {Depth.AUDIT, Depth.FINE_TUNING})
 
 
 def _companion(bundle: Bundle, decision: Decision) -> bytes:

@@ -1,4 +1,8 @@
-"""A child process that is kept running: started again after a crash, stopped with patience."""
+"""A child process that is kept running: started again after a crash, stopped with patience.
+
+It gets the reading end of a pipe that nobody writes to. When the keeper dies, however it dies, the
+kernel closes the other end, and the child knows that it has to go: no orphan serves on.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,7 @@ class KeepLimits:
 class KeptProcess:
     """Runs a command and starts it again whenever it ends by itself.
 
+    The command gets `--lifeline-fd N` besides: it must end when that descriptor ends.
     give_up_on: exit codes after which trying again would not help.
     """
 
@@ -42,9 +47,10 @@ class KeptProcess:
         give_up_on: frozenset[int] = frozenset(),
         limits: KeepLimits | None = None,
     ) -> None:
-        self._arguments = list(arguments)
+        self._lifeline, self._held = os.pipe()
+        self._arguments = [*arguments, "--lifeline-fd", str(self._lifeline)]
         self._environment = dict(environment)
-        self._pass_fds = tuple(pass_fds)
+        self._pass_fds = (*pass_fds, self._lifeline)
         self._give_up_on = give_up_on
         self._limits = limits or KeepLimits()
         self._process: asyncio.subprocess.Process | None = None
@@ -85,6 +91,9 @@ class KeptProcess:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
+        for descriptor in (self._held, self._lifeline):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     async def _spawn(self) -> None:
         self._process = await asyncio.create_subprocess_exec(

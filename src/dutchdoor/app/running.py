@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import json
-import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from dutchdoor.config import Places
-from dutchdoor.errors import Unavailable
+from dutchdoor.errors import Refused, Unavailable
 
-__all__ = ["Running", "find_running", "forget_running", "write_running"]
+__all__ = ["Running", "alone", "find_running", "forget_running", "write_running"]
 
 NAME = "gateway.json"
+LOCK_NAME = "serve.lock"
+LOCK_S_MAX = 1.0
+LOCK_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,41 @@ def find_running(places: Places) -> Running:
     except (OSError, ValueError, TypeError) as error:
         message = "no server is running in this workspace"
         raise Unavailable(message, code="not_running", hint=hint) from error
-    with contextlib.suppress(PermissionError):
-        try:
-            os.kill(running.supervisor_pid, 0)
-        except ProcessLookupError as error:
-            message = "the server of this workspace has died"
-            raise Unavailable(message, code="not_running", hint=hint) from error
+    if not _is_held(places):
+        message = "the server of this workspace has died"
+        raise Unavailable(message, code="not_running", hint=hint)
     return running
+
+
+@contextmanager
+def alone(places: Places) -> Iterator[None]:
+    """Held while a supervisor lives here; the kernel gives it back when the supervisor dies.
+
+    Raises Refused: another one lives here.
+    """
+    with (places.run / LOCK_NAME).open("w") as file:
+        end_s = time.monotonic() + LOCK_S_MAX
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                # Whoever asks whether somebody lives here holds the lock for a moment.
+                if time.monotonic() > end_s:
+                    message = "a server runs in this workspace already"
+                    hint = "stop it with 'dutchdoor stop'"
+                    raise Refused(message, code="already_running", hint=hint) from error
+            time.sleep(LOCK_POLL_S)
+        yield
+
+
+def _is_held(places: Places) -> bool:
+    """Whether a supervisor lives here; a process id alone could be somebody else's by now."""
+    try:
+        with (places.run / LOCK_NAME).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from dutchdoor.app.bundles import Bundle
 from dutchdoor.app.gateway import runtime_socket
+from dutchdoor.app.http import answers
 from dutchdoor.app.opening import answer_opening
 from dutchdoor.app.process import KeptProcess
-from dutchdoor.app.running import Running, forget_running, write_running
+from dutchdoor.app.running import Running, alone, forget_running, write_running
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.config import Config
-from dutchdoor.errors import DutchdoorError, NotInForce, Refused, Unavailable
+from dutchdoor.errors import DutchdoorError, NotInForce, Unavailable
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.runtime.model import RuntimeLimits
@@ -37,6 +36,7 @@ __all__ = ["serve"]
 POLL_S = 0.05
 RETRY_S = 2.0
 BACKLOG = 512
+GATEWAY_START_S_MAX = 60.0
 GATEWAY_CANNOT_START = frozenset({3})
 
 Say = Callable[[str], None]
@@ -53,7 +53,7 @@ def serve(workspace: Workspace, bundle: Bundle, *, port: int | None, say: Say) -
     workspace.register.in_force(bundle.digest, workspace.clock.now_ms())
     places = workspace.places
     places.run.mkdir(mode=0o700, exist_ok=True)
-    with _alone(places.run), _listen(workspace.config, port) as listening:
+    with alone(places), _listen(workspace.config, port) as listening:
         asyncio.run(_Service(workspace, bundle, listening, say).run())
 
 
@@ -82,23 +82,33 @@ class _Service:
         self._url = f"http://{host}:{port}"
         try:
             await self._gateway.start()
+            gone = asyncio.create_task(self._gateway.given_up())
+            # No key is released for a gateway that cannot serve: wrong policies, no database.
+            await self._wait_gateway(gone)
             # The first opening must succeed: an operator at the terminal wants to hear why not.
             await self._open(self._wanted())
             self._say(f"serving {self._bundle.name} at {self._url}")
-            gone = asyncio.create_task(self._gateway.given_up())
             while not self._stop.is_set() and not gone.done():
                 await self._follow()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), POLL_S)
             if gone.done() and not self._stop.is_set():
-                message = "the gateway cannot start"
-                hint = "its own output says why"
-                raise Unavailable(message, code="gateway_cannot_start", hint=hint)
+                raise _gateway_gone()
             gone.cancel()
         finally:
             await self._gateway.stop()
             await self._close("stopped")
             forget_running(self._workspace.places)
+
+    async def _wait_gateway(self, gone: asyncio.Task[int]) -> None:
+        """Until the gateway answers. Raises Unavailable: it gave up, or does not in time."""
+        end_s = asyncio.get_running_loop().time() + GATEWAY_START_S_MAX
+        while not self._stop.is_set():
+            if gone.done() or asyncio.get_running_loop().time() > end_s:
+                raise _gateway_gone()
+            if await asyncio.to_thread(answers, self._url):
+                return
+            await asyncio.sleep(POLL_S)
 
     async def _follow(self) -> None:
         """One look at the log: open, close or leave alone."""
@@ -213,6 +223,12 @@ class _Service:
             self._announced = running
 
 
+def _gateway_gone() -> Unavailable:
+    message = "the gateway cannot start"
+    hint = "the line above, which begins with 'dutchdoor gateway', says why"
+    return Unavailable(message, code="gateway_cannot_start", hint=hint)
+
+
 def _runtime_limits(config: Config) -> RuntimeLimits:
     limits, runtime = config.limits, config.runtime
     return RuntimeLimits(
@@ -222,19 +238,6 @@ def _runtime_limits(config: Config) -> RuntimeLimits:
         top_logprobs_max=limits.top_logprobs_max,
         stops_max=limits.stops_max,
     )
-
-
-@contextmanager
-def _alone(run: Path) -> Iterator[None]:
-    """Held while a supervisor lives here; the kernel gives it back when the supervisor dies."""
-    with (run / "serve.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = "a server runs in this workspace already"
-            hint = "stop it with 'dutchdoor stop'"
-            raise Refused(message, code="already_running", hint=hint) from error
-        yield
 
 
 @contextmanager

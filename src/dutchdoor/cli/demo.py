@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -53,6 +55,8 @@ def demo(
     console = output.err if json_output else output.out
     places = Places((workspace or FOLDER).resolve())
     _make_room(places)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)  # Cleaned up like Ctrl-C: no runtime is left behind.
     story = Story(
         teller=Teller(console),
         places=places,
@@ -60,6 +64,7 @@ def demo(
         samples=samples,
         examples=examples,
         port=port,
+        own_model=model == MODEL_FOLDER,
     )
     staying = sys.stdout.isatty() if keep is None else keep
     console.print("dutchdoor: share a foundation model without giving it away", style="bold")
@@ -77,6 +82,10 @@ def demo(
         raise
     if json_output:
         output.data({"workspace": str(places.root), "url": url, **story.facts}, "")
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _ending(story: Story, staying: bool) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -53,6 +54,7 @@ def main() -> int:
     parser.add_argument("--bundle", required=True, help="the digest of the bundle served here")
     parser.add_argument("--runtime", type=Path, required=True, help="the runtime's Unix socket")
     parser.add_argument("--listen-fd", type=int, required=True, help="a listening TCP socket")
+    parser.add_argument("--lifeline-fd", type=int, required=True, help="ends with the supervisor")
     options = parser.parse_args()
     try:
         uvloop.run(_serve(options))
@@ -87,9 +89,18 @@ async def _serve(options: argparse.Namespace) -> None:
     )
     listening = socket.socket(fileno=os.dup(options.listen_fd))
     server = _Server(config, parts.gateway)
+    # Nobody writes to the lifeline: it becomes readable when the supervisor has died.
+    loop = asyncio.get_running_loop()
+    loop.add_reader(options.lifeline_fd, _orphaned, server, loop, options.lifeline_fd)
     await server.serve(sockets=[listening])
     if not server.started:
         sys.exit(1)  # The supervisor tries again: what failed may come back.
+
+
+def _orphaned(server: _Server, loop: asyncio.AbstractEventLoop, lifeline: int) -> None:
+    """The supervisor is gone: a gateway that nobody keeps must not serve on."""
+    loop.remove_reader(lifeline)
+    server.handle_exit(signal.SIGTERM, None)
 
 
 if __name__ == "__main__":
