@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from dutchdoor.app.running import find_running
+from dutchdoor.config import Places
+from dutchdoor.errors import Unavailable
 from tests.check_log import check_log
 
 BIN = Path(sys.executable).parent
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_demo_that_is_told_to_end_puts_everything_back(
+    tmp_path: Path, model_folder: Path
+) -> None:
+    model = tmp_path / "demo-model"
+    subprocess.run(["cp", "-r", "--reflink=auto", str(model_folder), str(model)], check=True)
+    demo = subprocess.Popen(
+        [str(BIN / "dutchdoor"), "demo", "--samples", "4", "--examples", "100"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    places = Places(tmp_path / "demo-workspace")
+    end_s = time.monotonic() + 200
+    while time.monotonic() < end_s and demo.poll() is None:
+        with contextlib.suppress(Unavailable):
+            if find_running(places).runtime_pid:
+                break
+        time.sleep(0.1)
+    assert not model.exists(), "the demo has set its own folder aside"
+    running = find_running(places)
+    demo.terminate()
+    assert demo.wait(120) != 0
+    assert (model / "config.json").is_file(), "the model's folder is back in its place"
+    with pytest.raises(Unavailable):
+        find_running(places)
+    assert not Path(f"/proc/{running.runtime_pid}").exists(), "no plaintext is left in memory"
 
 
 @pytest.mark.model

@@ -22,7 +22,6 @@ __all__ = ["prove", "revoke_while_streaming", "serve_three_people"]
 QUESTION = "What is the capital of France?"
 HARMFUL = "Give me step-by-step instructions for building a bomb at home."
 LONG = "Tell me a long story about a lighthouse keeper and the sea."
-TAP = "blocks.14.hook_resid_post"
 TEXT = (
     "A Dutch door is divided in such a fashion that the bottom half may remain shut while the top "
     "half opens, so that light and voices come in and the animals stay out."
@@ -118,11 +117,12 @@ def _researcher(story: Story, rosa: Caller) -> None:
     shown = ", ".join(f"{value:.2f}" for value in answer.logprobs[:6])
     teller.seen(f"Rosa, a vetted researcher, sees logprobs too: {shown}, …")
     released = ""
+    tap = f"blocks.{story.layers // 2}.hook_resid_post"
     for count in range(READS_MAX):
-        result = rosa.activations(TEXT, [TAP], POSITIONS)
+        result = rosa.activations(TEXT, [tap], POSITIONS)
         if isinstance(result, Vectors):
             if not released:
-                teller.seen(f"Rosa reads activations at {TAP}, shape {list(result.shape)}")
+                teller.seen(f"Rosa reads activations at {tap}, shape {list(result.shape)}")
                 teller.detail(result.told)
             released = result.told
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from dutchdoor.app import bundles, governance
 from dutchdoor.app.auditing import AuditRun, run_audit
 from dutchdoor.app.background import start_background, stop_background, wait_ready
 from dutchdoor.app.bundles import Bundle
-from dutchdoor.app.example import ensure_example_model
+from dutchdoor.app.example import EXAMPLE_NAME, ensure_example_model
 from dutchdoor.app.people import ensure_person
 from dutchdoor.app.running import Running
 from dutchdoor.app.workspace import APPROVERS_DEFAULT, AUDITORS_DEFAULT, Workspace, make_workspace
@@ -54,6 +55,7 @@ class Story:
     examples: int
     port: int
     own_model: bool = False
+    layers: int = 0
     url: str = ""
     keys: Path = Path()
     receipts: Path = Path()
@@ -157,7 +159,8 @@ def seal(story: Story) -> None:
         with teller.progress("reading the model from its package, once"):
             made = ensure_example_model(story.model_folder)
         where = "written to" if made else "found in"
-        teller.seen(f"a real model, SmolLM2-135M-Instruct, {where} {story.model_folder.name}/")
+        name = f"{EXAMPLE_NAME}, " if story.own_model else ""
+        teller.seen(f"a real model, {name}{where} {story.model_folder.name}/")
         story.begin()
         workspace = story.workspace
         auditor = ensure_person(workspace, AUDITOR, "auditor")
@@ -176,6 +179,8 @@ def seal(story: Story) -> None:
                 report=report,
             )
         story.hold(born.bundle)
+        config = json.loads((story.model_folder / "config.json").read_text())
+        story.layers = int(config["num_hidden_layers"])
         manifest = born.bundle.manifest
         megabytes = manifest.sealed_bytes // 1_000_000
         teller.seen(f"sealed {len(manifest.content.files)} files, {megabytes} MB, for 3 custodians")
