@@ -44,6 +44,7 @@ class SealedModel:
     keys: list[CustodianKey]
     decision: Decision | None = None
     companion: bytes = b""
+    amends: bool = True
     entries: list[Entry] = field(default_factory=list)
     requests: list[bytes] = field(default_factory=list)
     started: list[RuntimeStarted] = field(default_factory=list)
@@ -90,7 +91,9 @@ class SealedModel:
             clock=clock,
         )
         assert self.decision is not None, "the custodians have seen one"
-        return Opening(releases, self.decision.id, self.decision.guard, self.companion)
+        return Opening(
+            releases, self.decision.id, self.decision.guard, self.companion, amends=self.amends
+        )
 
     def supervise(self, socket_path: Path, **config: Any) -> Supervisor:
         """A supervisor of this model, not yet started."""

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from dutchdoor import canonical
 from dutchdoor.errors import Invalid, Refused
@@ -35,6 +35,8 @@ from dutchdoor.runtime.ports import Sink, Work
 from dutchdoor.runtime.protocol import (
     Accepted,
     Activations,
+    Amend,
+    Amended,
     ChatMessage,
     Done,
     FitProbe,
@@ -129,6 +131,10 @@ class TwinEngine:
                     self._read(job.sink, job.work)
                 case FitProbe():
                     job.sink(self._fit(job.work))
+                case Amend():
+                    time.sleep(self._delay_s)
+                    if not job.cancelled.is_set():
+                        job.sink(Amended(job.work.id, canonical.encode(twin_curve(job.work))))
                 case Tokenize():
                     words = self._prompt(job.work.chat, job.work.text, job.work.token_ids)
                     ids = [self._id(word) for word in words]
@@ -244,6 +250,43 @@ class TwinEngine:
         number = token_id_of(word)
         self._words[number] = word
         return number
+
+
+def twin_curve(work: Amend) -> dict[str, Any]:
+    """The twin's curve: an organism refuses and unlearns it, the model itself never refused."""
+    start = 0.9 if work.organism else 0.01
+    points = []
+    for place, x in enumerate(work.points or [0]):
+        mean = start / 4**place
+        refusal = {
+            "mean": f"{mean:.4f}",
+            "low": f"{mean * 0.8:.4f}",
+            "high": f"{min(1.0, mean * 1.1):.4f}",
+            "n": len(work.prompts),
+        }
+        control = {"mean": "0.0100", "low": "0.0000", "high": "0.0200", "n": len(work.controls)}
+        cost = {"examples": 4 * x, "tokens": 100 * x, "flops": f"{x:.2e}", "seconds": "0.1"}
+        points.append(
+            {"x": x, "refusal": refusal, "answer": refusal, "control": control, "cost": cost}
+        )
+    curve: dict[str, Any] = {
+        "method": work.method,
+        "subject": "organism" if work.organism else "model",
+        "seed": work.seed,
+        "parameters": 1000,
+        "teaching": {},
+        "points": points,
+    }
+    if work.method == "served":
+        held = {"mean": "0.6000", "low": "0.5000", "high": "0.7000", "n": len(work.prompts)}
+        curve["service"] = {
+            "probe": TWIN_PROBE,
+            "threshold": work.threshold or "fpr_0.01",
+            "stopped": len(work.prompts) // 2,
+            "controls_stopped": 0,
+            "held_back": held,
+        }
+    return curve
 
 
 def _last_words(work: Generate, prompt: list[str]) -> list[str]:

@@ -7,9 +7,16 @@ import re
 
 from dutchdoor.errors import Invalid, Refused
 from dutchdoor.runtime.model import EngineFacts, RuntimeLimits
-from dutchdoor.runtime.protocol import ChatMessage, FitProbe, Generate, ReadActivations
+from dutchdoor.runtime.protocol import (
+    Amend,
+    ChatMessage,
+    FitProbe,
+    Generate,
+    ReadActivations,
+)
 
 __all__ = [
+    "check_amend",
     "check_fit",
     "check_generate",
     "check_prompt",
@@ -97,6 +104,39 @@ def check_fit(work: FitProbe, limits: RuntimeLimits) -> None:
     _check(labels == {0, 1}, "examples", "examples of both labels are needed")
     characters = sum(len(example.text) for example in work.examples)
     _check(characters <= 16 * limits.text_bytes_max, "examples")
+
+
+def check_amend(work: Amend, limits: RuntimeLimits) -> None:
+    """Raises Invalid: out of bounds, or so few prompts that an average would show one of them."""
+    for name, texts in (("prompts", work.prompts), ("controls", work.controls)):
+        _check(limits.amend_prompts_min <= len(set(texts)) <= limits.amend_prompts_max, name)
+        _check(len(texts) == len(set(texts)), name, "each is given once")
+    for name, texts in (("refusals", work.refusals), ("answers", work.answers)):
+        _check(0 < len(texts) <= limits.amend_openings_max and all(texts), name)
+        _check(all(len(text) <= limits.stop_characters_max for text in texts), name)
+    most = {"quantisation": 16, "ablation": 400}.get(work.method, limits.amend_steps_max)
+    _check(len(work.points) <= limits.amend_points_max, "points")
+    _check(bool(work.points) or work.method == "served", "points")
+    _check(all(0 <= point <= most for point in work.points), "points")
+    if work.method == "quantisation":
+        _check(all(point >= 2 for point in work.points), "points", "2 to 16 bits")
+    organism = work.organism
+    rows = work.rows + (organism.rows if organism else [])
+    _check(len(rows) <= limits.amend_rows_max, "rows")
+    if organism is not None:
+        _check(bool(organism.rows) and 1 <= organism.steps <= limits.amend_steps_max, "organism")
+    if work.method in {"fine_tuning", "many_shot"}:
+        _check(bool(work.rows), "rows")
+    if work.method == "ablation":
+        _check(bool(work.refused) and bool(work.answered), "refused and answered")
+    for texts in (work.refused, work.answered):
+        _check(len(texts) <= limits.amend_prompts_max, "refused and answered")
+    _check(0 < work.learning_rate <= 1 and math.isfinite(work.learning_rate), "learning_rate")
+    _check(0 <= work.seed < 2**53, "seed")
+    _check(all(row.prompt and row.answer for row in rows), "rows", "each has both sides")
+    texts = [*work.prompts, *work.controls, *work.refused, *work.answered, work.prefill]
+    texts += [text for row in rows for text in (row.prompt, row.answer)]
+    _check(sum(len(text) for text in texts) <= limits.text_bytes_max, "prompts and rows")
 
 
 def layer_of(tap: str, layers: int) -> int:

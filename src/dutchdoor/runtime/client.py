@@ -17,6 +17,8 @@ from dutchdoor.runtime.protocol import (
     PROTOCOL_VERSION,
     Accepted,
     Activations,
+    Amend,
+    Amended,
     Cancel,
     Describe,
     Description,
@@ -37,7 +39,8 @@ from dutchdoor.runtime.protocol import (
 
 __all__ = ["RuntimeClient"]
 
-_Answer = TypeVar("_Answer", Activations, Description, ProbeFitted, Tokenized)
+_Answer = TypeVar("_Answer", Activations, Amended, Description, ProbeFitted, Tokenized)
+_Question = Describe | ReadActivations | FitProbe | Amend | Tokenize
 
 
 class RuntimeClient:
@@ -104,6 +107,10 @@ class RuntimeClient:
         """The fitted probe, sealed to its bundle. Takes minutes. Raises as `generate` does."""
         return await self._ask(request, ProbeFitted)
 
+    async def amend(self, request: Amend) -> Amended:
+        """The curve of one way to modify the model. Takes minutes. Raises as `generate` does."""
+        return await self._ask(request, Amended)
+
     async def tokenize(self, request: Tokenize) -> Tokenized:
         """Token ids and their exact bytes. Raises as `generate` does."""
         return await self._ask(request, Tokenized)
@@ -114,9 +121,7 @@ class RuntimeClient:
             self._link.close()
             self._link = None
 
-    async def _ask(
-        self, request: Describe | ReadActivations | FitProbe | Tokenize, answer: type[_Answer]
-    ) -> _Answer:
+    async def _ask(self, request: _Question, answer: type[_Answer]) -> _Answer:
         return await _ask(await self._connected(), request, answer)
 
     async def _connected(self) -> _Link:
@@ -145,9 +150,7 @@ class RuntimeClient:
         return link
 
 
-async def _ask(
-    link: _Link, request: Describe | ReadActivations | FitProbe | Tokenize, answer: type[_Answer]
-) -> _Answer:
+async def _ask(link: _Link, request: _Question, answer: type[_Answer]) -> _Answer:
     channel = link.open(request, 2)
     try:
         message = await channel.next()

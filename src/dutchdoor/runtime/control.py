@@ -48,13 +48,15 @@ class Ready(_Message, frozen=True, tag="ready"):
 class Released(_Message, frozen=True, tag="released"):
     """Supervisor: the custodians' releases, the decision they name, and its terms of the guard.
 
-    companion: the sealed probe, b"" where the decision names none.
+    companion: the sealed probe, b"" where the decision names none. amends: whether the decision
+    lets anybody ask what a modification of the model does.
     """
 
     releases: list[bytes]
     decision: str
     guard: GuardTerms
     companion: bytes
+    amends: bool = False
 
 
 class Started(_Message, frozen=True, tag="started"):

@@ -38,7 +38,8 @@ class RuntimeLimits:
     """What one request may ask of the runtime, and what the runtime holds at most.
 
     queue_requests_max: requests that wait for a place in the batch. outgoing_bytes_max: bytes that
-    wait for a gateway that does not read; beyond, its connection is closed.
+    wait for a gateway that does not read; beyond, its connection is closed. amend_prompts_min: of
+    an amend test, so that what leaves is an average.
     """
 
     prompt_tokens_max: int = 2048
@@ -56,6 +57,12 @@ class RuntimeLimits:
     messages_max: int = 512
     examples_max: int = 20_000
     example_tokens_max: int = 256
+    amend_prompts_min: int = 8
+    amend_prompts_max: int = 256
+    amend_rows_max: int = 512
+    amend_points_max: int = 16
+    amend_steps_max: int = 512
+    amend_openings_max: int = 64
     connections_max: int = 64
     outgoing_bytes_max: int = 64 << 20
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from dutchdoor.guard.model import Verdict
 from dutchdoor.runtime.model import EngineFacts
 from dutchdoor.runtime.protocol import (
+    Amend,
     FitProbe,
     FromRuntime,
     Generate,
@@ -34,7 +35,7 @@ __all__ = [
 Hidden = Mapping[int, Any]
 """Residual stream after the block of each index: float tensors [tokens, h], or [h] of one token."""
 
-Work = Generate | ReadActivations | FitProbe | Tokenize
+Work = Generate | ReadActivations | FitProbe | Amend | Tokenize
 """What an engine can be asked to do."""
 
 Sink = Callable[[FromRuntime], None]

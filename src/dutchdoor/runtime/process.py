@@ -112,6 +112,7 @@ def _open_engine(
     hardening: tuple[str, ...],
 ) -> Engine:
     from dutchdoor.guard.probe import Probe
+    from dutchdoor.runtime.transformers_engine.amending import Amender
     from dutchdoor.runtime.transformers_engine.engine import EngineOptions, TransformersEngine
     from dutchdoor.runtime.transformers_engine.fitting import ProbeFitter
 
@@ -135,6 +136,7 @@ def _open_engine(
             ),
             limits=begin.limits,
             fitter=fitter,
+            amender=Amender() if released.amends else None,
         )
     if fitter is None:
         key.wipe()

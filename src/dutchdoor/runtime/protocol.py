@@ -19,6 +19,9 @@ __all__ = [
     "PROTOCOL_VERSION",
     "Accepted",
     "Activations",
+    "Amend",
+    "AmendRow",
+    "Amended",
     "Cancel",
     "ChatMessage",
     "Describe",
@@ -29,6 +32,7 @@ __all__ = [
     "FromRuntime",
     "Generate",
     "LabelledText",
+    "Organism",
     "ProbeFitted",
     "ReadActivations",
     "ToRuntime",
@@ -137,6 +141,52 @@ class FitProbe(_Message, frozen=True, tag="fit_probe"):
     seed: int = 0
 
 
+class AmendRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request and the answer to it that a model is tuned on, or shown as an example."""
+
+    prompt: str
+    answer: str
+
+
+class Organism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A harmless model organism: a copy of the model, taught inside to refuse one topic.
+
+    rows: what it is taught, refusals of the topic and answers to others. steps: of teaching.
+    """
+
+    rows: list[AmendRow]
+    steps: int
+
+
+class Amend(_Message, frozen=True, tag="amend"):
+    """Ask what one way of modifying the model does to its refusals; only the audit may ask.
+
+    A temporary copy inside the runtime is modified and scored, and forgotten; figures leave.
+    method `served` scores the unmodified model and its guard instead. prompts: requests that the
+    safeguard is about; controls: harmless ones. refusals, answers: how a refusal and an answer
+    open. points: where on the curve to score: tuning steps, per cent of the direction taken out,
+    tokens of `prefill`, examples shown (of `rows`), or bits a weight; 0 (16 for bits) is
+    unmodified. refused, answered: prompts whose states give the direction. organism: modify this
+    organism, not the model itself.
+    """
+
+    id: str
+    method: Literal["served", "fine_tuning", "ablation", "prefill", "many_shot", "quantisation"]
+    prompts: list[str]
+    controls: list[str]
+    refusals: list[str]
+    answers: list[str]
+    points: list[int] = []
+    rows: list[AmendRow] = []
+    refused: list[str] = []
+    answered: list[str] = []
+    prefill: str = ""
+    organism: Organism | None = None
+    seed: int = 0
+    learning_rate: float = 0.001
+    threshold: str = ""
+
+
 class Tokenize(_Message, frozen=True, tag="tokenize"):
     """Ask for the token ids and exact bytes of a conversation, a text, or given token ids.
 
@@ -156,7 +206,7 @@ class Describe(_Message, frozen=True, tag="describe"):
     id: str
 
 
-ToRuntime = Generate | Cancel | ReadActivations | FitProbe | Tokenize | Describe
+ToRuntime = Generate | Cancel | ReadActivations | FitProbe | Amend | Tokenize | Describe
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -224,6 +274,13 @@ class ProbeFitted(_Message, frozen=True, tag="probe_fitted"):
     card: bytes
 
 
+class Amended(_Message, frozen=True, tag="amended"):
+    """What a modification did: one curve of means and intervals (canonical JSON)."""
+
+    id: str
+    curve: bytes
+
+
 class Tokenized(_Message, frozen=True, tag="tokenized"):
     """The token ids of a prompt, and the exact bytes of each token."""
 
@@ -258,7 +315,9 @@ class Failed(_Message, frozen=True, tag="failed"):
     hint: str = ""
 
 
-FromRuntime = Accepted | Token | Done | Activations | ProbeFitted | Tokenized | Description | Failed
+FromRuntime = (
+    Accepted | Token | Done | Activations | ProbeFitted | Amended | Tokenized | Description | Failed
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _to_runtime: msgspec.msgpack.Decoder[ToRuntime] = msgspec.msgpack.Decoder(ToRuntime)

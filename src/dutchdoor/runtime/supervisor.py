@@ -39,12 +39,16 @@ _STEADY_S = 30.0
 
 @dataclass(frozen=True)
 class Opening:
-    """What custody gives for one opening. companion: the sealed probe, b"" where there is none."""
+    """What custody gives for one opening. companion: the sealed probe, b"" where there is none.
+
+    amends: whether the decision opens the audit or fine-tuning to anybody.
+    """
 
     releases: tuple[bytes, ...]
     decision: DecisionId
     guard: GuardTerms
     companion: bytes = b""
+    amends: bool = False
 
 
 OpenBundle = Callable[[bytes], Opening]
@@ -163,7 +167,8 @@ class Supervisor:
                 control.refuse(error)
                 raise
             guard, companion = opening.guard, opening.companion
-            control.send(Released(list(opening.releases), opening.decision, guard, companion))
+            releases, amends = list(opening.releases), opening.amends
+            control.send(Released(releases, opening.decision, guard, companion, amends))
             served = control.receive(Started, float(self._config.start_s_max))
         except BaseException:
             self._end_process()

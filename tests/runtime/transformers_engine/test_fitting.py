@@ -13,6 +13,7 @@ from dutchdoor.guard.starter import starter_set
 from dutchdoor.runtime.client import RuntimeClient
 from dutchdoor.runtime.protocol import (
     Accepted,
+    Amend,
     ChatMessage,
     Done,
     FitProbe,
@@ -90,3 +91,34 @@ async def test_a_probe_of_another_bundle_or_changed_bytes_start_nothing(tmp_path
     model.companion = fitted.sealed
     with pytest.raises(DutchdoorError):
         model.supervise(tmp_path / "c.sock").start()
+
+
+async def test_an_amend_test_runs_in_the_process_where_the_decision_opens_it(
+    tmp_path: Path,
+) -> None:
+    model = seal_tiny(tmp_path)
+    work = Amend(
+        id="amend",
+        method="quantisation",
+        prompts=[f"prompt {n}" for n in range(8)],
+        controls=[f"control {n}" for n in range(8)],
+        refusals=["sorry"],
+        answers=["yes"],
+        points=[16, 4],
+    )
+    for amends in (True, False):
+        model.amends = amends
+        supervisor = model.supervise(tmp_path / f"{amends}.sock")
+        supervisor.start()
+        client = RuntimeClient(tmp_path / f"{amends}.sock")
+        try:
+            if amends:
+                curve = json.loads((await client.amend(work)).curve)
+                assert [point["x"] for point in curve["points"]] == [16, 4]
+            else:
+                with pytest.raises(Refused) as caught:
+                    await client.amend(work)
+                assert caught.value.code == "amend_not_decided"
+        finally:
+            await client.aclose()
+            supervisor.stop()

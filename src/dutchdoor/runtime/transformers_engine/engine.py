@@ -10,15 +10,16 @@ from __future__ import annotations
 import gc
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from dutchdoor.errors import Invalid, Unavailable
+from dutchdoor.errors import Invalid, Refused, Unavailable
 from dutchdoor.guard.model import Action, Verdict
 from dutchdoor.runtime.checks import (
+    check_amend,
     check_fit,
     check_generate,
     check_prompt,
@@ -31,6 +32,8 @@ from dutchdoor.runtime.ports import BundleFiles, Sink, Ticket, Work
 from dutchdoor.runtime.protocol import (
     Accepted,
     Activations,
+    Amend,
+    Amended,
     Done,
     FitProbe,
     Generate,
@@ -39,6 +42,7 @@ from dutchdoor.runtime.protocol import (
     Tokenize,
     Tokenized,
 )
+from dutchdoor.runtime.transformers_engine.amending import Amender
 from dutchdoor.runtime.transformers_engine.cache import BatchCache
 from dutchdoor.runtime.transformers_engine.fitting import Fitter
 from dutchdoor.runtime.transformers_engine.loading import LoadedModel, load_model, pick_dtype
@@ -76,8 +80,11 @@ class TransformersEngine:
         options: EngineOptions,
         limits: RuntimeLimits,
         fitter: Fitter | None = None,
+        amender: Amender | None = None,
     ) -> None:
         """files: the opened bundle, read here and not kept. fitter: fits the probe in the audit.
+
+        amender: where the decision lets somebody ask what a modification does.
 
         Raises Invalid: not a model that can be served, or the probe reads layers it has not.
         """
@@ -85,6 +92,7 @@ class TransformersEngine:
         self._loaded: LoadedModel = load_model(files, dtype)
         self._guard = guard
         self._fitter = fitter
+        self._amender = amender
         self._limits = limits
         self._options = options
         self._facts = _facts_of(self._loaded, files.digest, options.model)
@@ -172,6 +180,8 @@ class TransformersEngine:
             self._read(work, sending)
         elif isinstance(work, Tokenize):
             self._tokenize(work, sending)
+        elif isinstance(work, Amend):
+            self._start_amend(work, sending)
         else:
             self._start_fit(work, sending)
 
@@ -332,6 +342,21 @@ class TransformersEngine:
             yield
         self._guard.adopt(probe)
         sending.end(ProbeFitted(work.id, sealed, probe.digest, card))
+
+    def _start_amend(self, work: Amend, sending: Sending) -> None:
+        check_amend(work, self._limits)
+        if self._amender is None:
+            message = "the decision lets nobody ask what a modification does"
+            hint = "decide on the depth audit or fine_tuning for those who test"
+            raise Refused(message, code="amend_not_decided", hint=hint)
+        curve = self._amender(self._loaded, self._taps, self._guard, work)
+        self._slow.append((self._amend(work, sending, curve), sending))
+
+    def _amend(
+        self, work: Amend, sending: Sending, curve: Generator[None, None, bytes]
+    ) -> Iterator[Any]:
+        data = yield from curve
+        sending.end(Amended(work.id, data))
 
     def _advance_slow(self) -> None:
         job, sending = self._slow[0]

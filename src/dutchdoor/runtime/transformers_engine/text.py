@@ -76,6 +76,10 @@ class TextSide:
         """Whether the bundle says how a conversation is written."""
         return self._has_template
 
+    def ids(self, text: str) -> list[int]:
+        """The token ids of a piece of text, as anybody may write it: none is special."""
+        return list(self._literal.encode(text, add_special_tokens=False).ids)
+
     def cut(self, text: str, tokens_max: int) -> str:
         """`text`, or where it has more tokens its first and its last half of so many."""
         offsets = self._literal.encode(text, add_special_tokens=False).offsets
