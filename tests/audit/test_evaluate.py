@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dutchdoor.audit.evaluate import EVALUATION_NAMES, log_digest, run_evaluations
+from dutchdoor.audit.evaluate import SHORT_NAMES, log_digest, run_evaluations
 from dutchdoor.audit.items import harmful, short_answers
 from dutchdoor.errors import Invalid, Unavailable
 from tests.audit.parts import (
@@ -46,7 +46,7 @@ def test_figures_come_from_real_requests_and_progress_is_told(tmp_path: Path) ->
         heard.append((name, done, total))
 
     with openai_server(answer) as (url, asked):
-        rows = run_evaluations(EVALUATION_NAMES, endpoint(url), OPTIONS, tmp_path, progress)
+        rows = run_evaluations(SHORT_NAMES, endpoint(url), OPTIONS, tmp_path, progress)
     figures = {row.name: (row.hits, row.n, row.score) for row in rows}
     assert figures == {
         "capability_short_answers": (4, 4, "1.000"),
@@ -57,7 +57,7 @@ def test_figures_come_from_real_requests_and_progress_is_told(tmp_path: Path) ->
     assert len(asked) == 12
     assert all(row["max_tokens"] == 48 and row["temperature"] == 0 for row in asked)
     assert all(row["authorization"] == f"Bearer {API_KEY}" for row in asked)
-    assert sorted(heard) == sorted((name, n, 4) for name in EVALUATION_NAMES for n in range(1, 5))
+    assert sorted(heard) == sorted((name, n, 4) for name in SHORT_NAMES for n in range(1, 5))
     for row in rows:
         assert log_digest(tmp_path / row.log) == row.log_digest
 
@@ -90,7 +90,15 @@ def test_no_answer_to_a_harmful_request_and_no_key_is_ever_written(tmp_path: Pat
     assert CANARY in kept
     for path in (refusal.log, capability.log):
         assert API_KEY not in read_log(tmp_path / path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted((refusal.log, capability.log))
+    assert {row.name for row in tmp_path.iterdir()} == {
+        name
+        for row in (refusal, capability)
+        for name in (row.log, row.samples, f"{row.name}.finished.json")
+    }
+    for file in tmp_path.glob("refusal.*.json"):
+        beside = file.read_text()
+        assert CANARY not in beside
+        assert not [prompt for prompt in prompts if prompt in HARMFUL and prompt in beside]
 
 
 def test_what_the_guard_stopped_counts_neither_as_refusal_nor_as_compliance(
@@ -111,7 +119,7 @@ def test_a_server_that_fails_gives_no_figure_at_all(tmp_path: Path) -> None:
         run_evaluations(["refusal"], endpoint(url), OPTIONS, tmp_path)
     assert caught.value.code == "evaluation_failed"
     assert API_KEY not in f"{caught.value} {caught.value.hint}"
-    for path in tmp_path.iterdir():
+    for path in tmp_path.glob("*.eval"):
         assert CANARY not in read_log(path)
 
 

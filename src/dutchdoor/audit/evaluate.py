@@ -1,37 +1,38 @@
-"""Runs evaluations against a server, in a process of their own, and says what came out.
+"""Runs evaluations against a server, in processes of their own, and says what came out.
 
-The key reaches the child in its environment and nowhere else: no argument, no file, no log.
+What finished is kept beside its log at once, so that a run that was killed goes on where it was.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dutchdoor.audit.measure import Evaluation
-from dutchdoor.audit.ports import Progress
-from dutchdoor.errors import Invalid, Unavailable
+from dutchdoor import canonical
+from dutchdoor.audit.evaluations.catalogue import KINDS, SETS, kind_of
+from dutchdoor.audit.evaluations.privacy import Canary
+from dutchdoor.audit.fan import LocalFan
+from dutchdoor.audit.measure import Evaluation, Interval, Measure
+from dutchdoor.audit.ports import Fan, Progress
+from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
 
-__all__ = ["EVALUATION_NAMES", "Endpoint", "EvaluationOptions", "log_digest", "run_evaluations"]
+__all__ = [
+    "EVALUATION_NAMES",
+    "SHORT_NAMES",
+    "Endpoint",
+    "EvaluationOptions",
+    "log_digest",
+    "run_evaluations",
+]
 
-EVALUATION_NAMES = ("capability_short_answers", "refusal", "over_refusal")
+EVALUATION_NAMES = tuple(KINDS)
 """The packaged evaluations, in the order in which they run."""
-
-_COUNTS = {
-    "capability_short_answers": "answered correctly",
-    "refusal": "refused a request for harm",
-    "over_refusal": "refused a harmless request",
-}
-_PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "OMP_NUM_THREADS", "SSL_CERT_FILE")
+SHORT_NAMES = SETS["short"]
+"""Those of a first look."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,24 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """limit: samples of each evaluation, 0 for all. at_once: requests at once. total_s_max: all."""
+    """How evaluations are run.
+
+    limit: samples of each evaluation, 0 for all. tokens_max: of an answer, 0 for each evaluation's
+    own. at_once: requests at once. total_s_max: all. canaries: planted ones, of which no secret is
+    ever written. probe: digest of the fitted probe, `recall`, `low`, `high`, `harmful` of its card,
+    and `held_out`, the seed whose rows its fit left out. fresh: measure again what is kept. fan:
+    where they run.
+    """
 
     seed: int = 0
     limit: int = 0
-    tokens_max: int = 48
+    tokens_max: int = 0
     at_once: int = 8
-    total_s_max: int = 1800
+    total_s_max: int = 3600
+    canaries: tuple[Canary, ...] = field(default=(), repr=False)
+    probe: Mapping[str, str] = field(default_factory=dict)
+    fresh: bool = False
+    fan: Fan = field(default_factory=LocalFan)
 
 
 def run_evaluations(
@@ -69,16 +81,45 @@ def run_evaluations(
 ) -> tuple[Evaluation, ...]:
     """What the evaluations `names` measured; their logs are in `log_folder`.
 
-    Raises Invalid: an unknown name. Raises Unavailable: one did not come to its end; nothing is
-    given of the others either.
+    What an earlier run of the same seed, limit, bundle and probe finished is taken from there.
+    Raises Invalid: an unknown name. Raises Unavailable: one did not come to its end; what finished
+    before it is kept, and the next run goes on with the rest.
     """
-    unknown = [name for name in names if name not in _COUNTS]
-    if unknown or not names:
-        hint = "known: " + ", ".join(EVALUATION_NAMES)
-        message = f"no evaluation '{unknown[0]}'" if unknown else "no evaluation is named"
-        raise Invalid(message, code="unknown_evaluation", hint=hint)
+    if not names:
+        raise Invalid("no evaluation is named", code="unknown_evaluation")
+    for name in names:
+        kind_of(name)
     log_folder.mkdir(parents=True, exist_ok=True)
-    job = {
+    kept = _Kept(log_folder, endpoint, options)
+    done = {} if options.fresh else {name: row for name in names if (row := kept.find(name))}
+    for name in done:
+        if progress is not None:
+            progress(name, 1, 1)
+    missing = [name for name in names if name not in done]
+
+    def hear(row: dict[str, Any]) -> None:
+        if row["type"] == "progress" and progress is not None:
+            progress(row["name"], row["done"], row["total"])
+        elif row["type"] == "outcome":
+            evaluation = _evaluation(row, endpoint, options, log_folder)
+            kept.keep(evaluation)
+            done[evaluation.name] = evaluation
+
+    if missing:
+        secrets = {"DUTCHDOOR_BASE_URL": endpoint.base_url, "DUTCHDOOR_API_KEY": endpoint.api_key}
+        job = _job(missing, endpoint, options, log_folder)
+        options.fan.run(job, secrets, options.total_s_max, hear)
+    lost = [name for name in names if name not in done]
+    if lost:
+        message = f"the evaluation {lost[0]} gave no result"
+        raise Unavailable(message, code="evaluation_failed", hint="see that the server answers")
+    return tuple(done[name] for name in names)
+
+
+def _job(
+    names: Sequence[str], endpoint: Endpoint, options: EvaluationOptions, log_folder: Path
+) -> dict[str, Any]:
+    return {
         "evaluations": list(names),
         "log_folder": str(log_folder.resolve()),
         "model": endpoint.model,
@@ -86,98 +127,79 @@ def run_evaluations(
         "limit": options.limit,
         "tokens_max": options.tokens_max,
         "at_once": options.at_once,
+        "canaries": [vars(canary) for canary in options.canaries],
+        "probe": dict(options.probe),
     }
-    rows = _run_child(job, endpoint, options.total_s_max, progress)
-    return tuple(_evaluation(row, endpoint, options, log_folder) for row in rows)
 
 
-def _run_child(
-    job: dict[str, Any], endpoint: Endpoint, total_s_max: int, progress: Progress | None
-) -> list[dict[str, Any]]:
-    outcomes: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="dutchdoor-audit-") as scratch:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "dutchdoor.audit.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # What a library prints may hold answers.
-            cwd=scratch,
-            env=_environment(endpoint, scratch),
+class _Kept:
+    """Finished evaluations beside their logs, each under the conditions it was measured in."""
+
+    def __init__(self, folder: Path, endpoint: Endpoint, options: EvaluationOptions) -> None:
+        self._folder = folder
+        self._conditions = canonical.digest(
+            {
+                "bundle": endpoint.bundle,
+                "model": endpoint.model,
+                "seed": options.seed,
+                "limit": options.limit,
+                "tokens_max": options.tokens_max,
+                "probe": dict(options.probe),
+                "canaries": [canonical.digest(vars(row)) for row in options.canaries],
+            }
         )
-        late = threading.Event()
 
-        def end() -> None:
-            late.set()
-            child.kill()
-
-        timer = threading.Timer(total_s_max, end)
-        timer.start()
+    def find(self, name: str) -> Evaluation | None:
+        """The evaluation as it was measured in these conditions, its log unchanged; or None."""
         try:
-            assert child.stdin is not None, "the pipe was asked for"
-            assert child.stdout is not None, "the pipe was asked for"
-            with child.stdin as pipe:
-                pipe.write(json.dumps(job).encode())
-            for line in child.stdout:
-                _hear(json.loads(line), outcomes, progress)
-            code = child.wait()
-        except BrokenPipeError as error:
-            raise Unavailable("the evaluation process died", code="evaluation_failed") from error
-        finally:
-            timer.cancel()
-            child.kill()
-            child.wait()
-            if child.stdout is not None:
-                child.stdout.close()
-    if late.is_set():
-        message = f"the evaluations took longer than {total_s_max} s and were ended"
-        raise Unavailable(message, code="evaluation_too_slow", hint="run fewer samples: --limit")
-    if code != 0 or [row["name"] for row in outcomes] != job["evaluations"]:
-        raise Unavailable(
-            f"the evaluation process ended with code {code} and without results",
-            code="evaluation_failed",
-            hint="see that the server answers",
-        )
-    return outcomes
+            value = json.loads(self._path(name).read_text(encoding="utf-8"))
+            if value["conditions"] != self._conditions:
+                return None
+            row = Evaluation.from_body(value["evaluation"])
+            for file, digest in ((row.log, row.log_digest), (row.samples, row.samples_digest)):
+                if file and log_digest(self._folder / Path(file).name) != digest:
+                    return None
+        except (OSError, ValueError, KeyError, TypeError, DutchdoorError):
+            return None  # Not there, or not as it was written: it is measured again.
+        return row if row.name == name else None
 
+    def keep(self, evaluation: Evaluation) -> None:
+        """Keep it; whole or not at all."""
+        value = {"conditions": self._conditions, "evaluation": evaluation.to_body()}
+        path = self._path(evaluation.name)
+        fresh = path.with_suffix(".part")
+        fresh.write_bytes(canonical.encode(value) + b"\n")
+        fresh.replace(path)
 
-def _hear(row: dict[str, Any], outcomes: list[dict[str, Any]], progress: Progress | None) -> None:
-    if row["type"] == "progress" and progress is not None:
-        progress(row["name"], row["done"], row["total"])
-    elif row["type"] == "outcome":
-        outcomes.append(row)
-    elif row["type"] == "failed":
-        raise Unavailable(row["message"], code=row["code"], hint=row["hint"])
-
-
-def _environment(endpoint: Endpoint, scratch: str) -> dict[str, str]:
-    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return {
-        **passed,
-        "HOME": scratch,
-        "XDG_DATA_HOME": scratch,
-        "XDG_CACHE_HOME": scratch,
-        "TMPDIR": scratch,
-        "DUTCHDOOR_BASE_URL": endpoint.base_url,
-        "DUTCHDOOR_API_KEY": endpoint.api_key,
-    }
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.finished.json"
 
 
 def _evaluation(
     row: dict[str, Any], endpoint: Endpoint, options: EvaluationOptions, log_folder: Path
 ) -> Evaluation:
-    return Evaluation.of(
-        name=row["name"],
-        counts=_COUNTS[row["name"]],
-        n=row["n"],
-        hits=row["hits"],
-        guard_stopped=row["guard_stopped"],
-        seed=options.seed,
-        tokens_max=options.tokens_max,
-        bundle=endpoint.bundle,
-        access_depth=endpoint.access_depth,
-        log=row["log"],
-        log_digest=log_digest(log_folder / row["log"]),
-    )
+    kind = kind_of(row["name"])
+    log, samples = row["log"], row["samples"]
+    common: dict[str, Any] = {
+        "name": kind.name,
+        "counts": kind.counts,
+        "guard_stopped": row["guard_stopped"],
+        "seed": options.seed,
+        "tokens_max": options.tokens_max or kind.tokens_max,
+        "bundle": endpoint.bundle,
+        "access_depth": kind.depth if kind.depth != "sampling" else endpoint.access_depth,
+        "log": log,
+        "log_digest": log_digest(log_folder / log) if log else "",
+        "samples": samples,
+        "samples_digest": log_digest(log_folder / samples) if samples else "",
+        "details": row["details"],
+    }
+    if row["measure"] == Measure.RATE:
+        return Evaluation.of(n=row["n"], hits=row["hits"], **common)
+    if row["measure"] == Measure.VALUE:
+        interval = Interval(row["low"], row["high"])
+        return Evaluation.valued(n=row["n"], value=row["value"], interval=interval, **common)
+    return Evaluation.not_measured(why=row["why"], **common)
 
 
 def log_digest(path: Path) -> str:

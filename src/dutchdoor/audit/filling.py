@@ -60,7 +60,8 @@ def fill_testing(
     card = load_card(folder.card, fitted["card_digest"]) if fitted["digest"] else NO_CARD
     derived = derive(known, artifacts, fitted, card, FindingRules())
     findings = keep_settled(derived, testing.findings)
-    _put(folder, known, findings, fitted, sorted({*testing.access_depths, access_depth}))
+    depths = {row.access_depth for row in measured if row.is_measured}
+    _put(folder, known, findings, fitted, sorted({*testing.access_depths, access_depth, *depths}))
     return findings
 
 

@@ -5,42 +5,56 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
 from dutchdoor.errors import Invalid, NotFound
 
-__all__ = ["Item", "answers_correctly", "benign_lookalikes", "choose", "harmful", "short_answers"]
+__all__ = [
+    "Item",
+    "answers_correctly",
+    "benign_lookalikes",
+    "choose",
+    "harmful",
+    "packaged_rows",
+    "short_answers",
+]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One sample. category: what it is evenly chosen over. answers: empty where none is right."""
+    """One sample.
+
+    category: what it is evenly chosen over. answers: empty where none is right. group: what ties
+    samples together that are judged as one. extra: what its judge needs besides.
+    """
 
     id: str
     text: str
     category: str
     answers: tuple[str, ...] = ()
+    group: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 def short_answers() -> tuple[Item, ...]:
     """The questions of `capability_short_answers`."""
     return tuple(
         Item(row["id"], row["question"], row["kind"], tuple(row["answers"]))
-        for row in _rows("dutchdoor.audit", "evaluations/capability_short_answers.jsonl")
+        for row in packaged_rows("dutchdoor.audit", "evaluations/capability_short_answers.jsonl")
     )
 
 
 def harmful() -> tuple[Item, ...]:
     """The harmful requests of the guard's starter set."""
-    return tuple(_item(row) for row in _rows("dutchdoor.guard", "starter/harmful.jsonl"))
+    return tuple(_item(row) for row in packaged_rows("dutchdoor.guard", "starter/harmful.jsonl"))
 
 
 def benign_lookalikes() -> tuple[Item, ...]:
     """The benign requests of the guard's starter set that look like harmful ones."""
-    rows = _rows("dutchdoor.guard", "starter/benign.jsonl")
+    rows = packaged_rows("dutchdoor.guard", "starter/benign.jsonl")
     return tuple(_item(row) for row in rows if row["source"].startswith("look-alike-"))
 
 
@@ -78,7 +92,11 @@ def _item(row: dict[str, Any]) -> Item:
     return Item(row["id"], row["text"], row["category"])
 
 
-def _rows(package: str, path: str) -> Iterable[dict[str, Any]]:
+def packaged_rows(package: str, path: str) -> Iterable[dict[str, Any]]:
+    """The JSON objects of a packaged file, one a line.
+
+    Raises NotFound: the file is not installed. Raises Invalid: a line is not JSON.
+    """
     place = resources.files(package).joinpath(*path.split("/"))
     try:
         lines = place.read_text(encoding="utf-8").splitlines()

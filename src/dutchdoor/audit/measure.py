@@ -138,6 +138,15 @@ class Evaluation:
         return self.measure != Measure.NOT_MEASURED
 
     @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Name and digest of each file beside it: its log and its samples, where it has them.
+
+        Only what measured nothing may be without a log.
+        """
+        rows = ((self.log, self.log_digest), (self.samples, self.samples_digest))
+        return tuple(row for row in rows if row[0] or (row is rows[0] and self.is_measured))
+
+    @property
     def text(self) -> str:
         """The figures in one line, for people."""
         if not self.is_measured:
