@@ -30,6 +30,7 @@ from dutchdoor.evidence.merkle import leaf_hash
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.note import sign_note
 from dutchdoor.evidence.ports import Gate
+from dutchdoor.evidence.reaudit import DUE_KIND, RENEWAL_KIND, Due, Renewal
 from dutchdoor.evidence.statement import key_id, sign_statement
 from dutchdoor.evidence.tree import Tree
 from dutchdoor.ids import BundleDigest, DecisionId
@@ -177,9 +178,57 @@ def sealed(threshold: int = 2) -> Entry:
     return Entry(EntryKind.BUNDLE_SEALED, BEGIN_MS, {**body, "threshold": threshold})
 
 
-def audit_signed(summary: str = "sha256:" + "33" * 32) -> Entry:
-    body = {"audit": "audit_1", "bundle": BUNDLE, "summary": summary, "envelope": ""}
-    return Entry(EntryKind.AUDIT_SIGNED, BEGIN_MS, body)
+def audit_signed(
+    number: int = 1, signer: TestSigner = HOLDER, /, at_ms: int = BEGIN_MS, **said: Any
+) -> Entry:
+    """A completed audit; its summary's digest differs by `number`. `said` makes the entry lie."""
+    claim = {"audit": f"audit_{number}", "bundle": said.pop("of", BUNDLE), "completed_ms": at_ms}
+    envelope = sign_statement("audit_summary", dict(claim), [signer])
+    body = {
+        "audit": claim["audit"],
+        "bundle": claim["bundle"],
+        "summary": "sha256:" + canonical.sha256_hex(envelope),
+        "envelope": base64.b64encode(envelope).decode(),
+        **said,
+    }
+    return Entry(EntryKind.AUDIT_SIGNED, at_ms, body)
+
+
+def due_entry(
+    name: str = "due_1",
+    signer: TestSigner = ALICE,
+    /,
+    due_ms: int = BEGIN_MS,
+    grace_ms: int = 0,
+    **said: Any,
+) -> Entry:
+    """A due on the bundle of the tests; `said` makes the entry lie about its envelope."""
+    due = Due(
+        name, DECISION.audit, said.pop("of", BUNDLE), "incident", "it leaked", due_ms, grace_ms
+    )
+    return _claimed(EntryKind.AUDIT_DUE, DUE_KIND, due.to_body(), signer, said)
+
+
+def renewal_entry(
+    name: str = "renewal_1",
+    signer: TestSigner = HOLDER,
+    /,
+    dues: tuple[str, ...] = ("due_1",),
+    audit: str = DECISION.audit,
+    at_ms: int = BEGIN_MS,
+    **said: Any,
+) -> Entry:
+    """An auditor's renewal: the test trust names no auditors, so the holder is one."""
+    renewal = Renewal(name, audit, said.pop("of", BUNDLE), dues, "it was a test", at_ms)
+    entry = _claimed(EntryKind.AUDIT_RENEWED, RENEWAL_KIND, renewal.to_body(), signer, said)
+    return replace(entry, time_ms=at_ms)
+
+
+def _claimed(
+    kind: EntryKind, claim: str, body: dict[str, Any], signer: TestSigner, said: dict[str, Any]
+) -> Entry:
+    envelope = base64.b64encode(sign_statement(claim, dict(body), [signer])).decode()
+    return Entry(kind, BEGIN_MS, {**body, "envelope": envelope, **said})
 
 
 def outputs_written(signer: TestSigner = HOLDER, summary: str = "", **fields: Any) -> Entry:

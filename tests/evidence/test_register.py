@@ -13,6 +13,7 @@ from dutchdoor.evidence.decision import Decision, Level
 from dutchdoor.evidence.log import Log
 from dutchdoor.evidence.model import Entry, Recorded
 from dutchdoor.evidence.reader import LogReader
+from dutchdoor.evidence.reaudit import PERIOD_MS
 from dutchdoor.evidence.register import DecisionRegister
 from dutchdoor.evidence.trust import encode_trust, log_key
 from dutchdoor.evidence.verify.verifier import verify
@@ -31,9 +32,12 @@ from tests.evidence.parts import (
     STRANGER,
     TRUST,
     Workspace,
+    audit_signed,
     begun,
     decision_entry,
+    due_entry,
     key_released,
+    renewal_entry,
     revocation_entry,
     runtime_started,
     small,
@@ -255,6 +259,20 @@ def test_inferences_are_passed_over_quickly() -> None:
     assert register.rejected == []
 
 
+def refused(moves: list[Entry]) -> set[int]:
+    """The indexes, in a log of `moves`, of those that the gate would have refused."""
+    register = DecisionRegister(None, TRUST)
+    bad = set()
+    for index, entry in enumerate([small(0), *moves]):
+        try:
+            if index:
+                register.admit(entry)
+        except Refused:
+            bad.add(index)
+        register.follow(index, entry.encode())
+    return bad
+
+
 def test_register_and_verifier_agree_on_random_histories(workspace: Workspace) -> None:
     """Two implementations of one rule, on the same log: what one lets stand, so does the other."""
     chance = random.Random(7)
@@ -271,16 +289,54 @@ def test_register_and_verifier_agree_on_random_histories(workspace: Workspace) -
             )
         decisions.append(second(f"decision_{len(moves)}"))
     workspace.create().append(moves)
-    register = DecisionRegister(None, TRUST)
-    bad = set()
-    for index, entry in enumerate([small(0), *moves]):
-        try:
-            if index:
-                register.admit(entry)
-        except Refused:
-            bad.add(index)
-        register.follow(index, entry.encode())
+    bad = refused(moves)
     report = verify(workspace.folder, encode_trust(TRUST))
     found = {int(row.where.split(" ")[1]) for row in report.findings}
     assert found == bad
+    assert 20 < len(bad) < len(moves) - 20
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_register_and_verifier_agree_on_random_audits(workspace: Workspace, seed: int) -> None:
+    """Dues, renewals, new audits and replays of each, at times that jump over their dates."""
+    chance = random.Random(seed)
+    span_ms = 3 * PERIOD_MS
+    audits = [audit_signed(n, at_ms=BEGIN_MS + n * span_ms // 8) for n in range(8)]
+    digests = [entry.body["summary"] for entry in audits]
+    decisions = [
+        replace(second(f"decision_{n}"), audit=digests[n % 8], not_after_ms=BEGIN_MS + span_ms)
+        for n in range(40)
+    ]
+    moves: list[Entry] = [decision_entry(decisions[0])]
+    current, past = decisions[0], [0]
+    while len(moves) < 220:
+        at_ms = BEGIN_MS + span_ms * len(moves) // 220
+        dues = tuple(f"due_{chance.choice(past)}" for _ in range(chance.randint(0, 2)))
+        signer = chance.choice([ALICE, HOLDER, HOLDER, STRANGER])
+        move = chance.randint(0, 9)
+        if move == 0:
+            current = chance.choice(decisions)
+            entry = decision_entry(current, chance.choice([(ALICE, BOB), (ALICE, BOB), (ALICE,)]))
+        elif move == 1:
+            past.append(len(moves))
+            after_ms = at_ms + chance.randint(-5, 20) * span_ms // 220
+            grace_ms = chance.randint(-1, 9) * span_ms // 440
+            entry = due_entry(f"due_{len(moves)}", signer, due_ms=after_ms, grace_ms=grace_ms)
+        elif move == 2:
+            audit = chance.choice([current.audit, current.audit, chance.choice(digests)])
+            name = f"renewal_{len(moves)}"
+            reviewed_ms = at_ms + chance.choice([0, 0, -PERIOD_MS, PERIOD_MS])
+            entry = renewal_entry(name, signer, dues=dues, audit=audit, at_ms=reviewed_ms)
+        elif move == 3:
+            entry = chance.choice(audits)
+        elif move == 4:
+            entry = chance.choice([row for row in moves if row.kind is not begun().kind])
+        else:
+            entry = begun(f"inf_{len(moves)}", current)
+        moves.append(replace(entry, time_ms=at_ms))
+    bad = refused(moves)
+    workspace.create().append(moves)
+    report = verify(workspace.folder, encode_trust(TRUST))
+    found = {int(row.where.split(" ")[1]): row.what for row in report.findings}
+    assert found.keys() == bad, {index: found.get(index) for index in found.keys() ^ bad}
     assert 20 < len(bad) < len(moves) - 20

@@ -147,7 +147,7 @@ ENTRIES: dict[str, tuple[list[Entry], str]] = {
         "entry 1: the outputs of an audit name a summary that does not stand before them",
     ),
     "outputs before their summary": (
-        [outputs_written(summary="sha256:" + "33" * 32), audit_signed()],
+        [outputs_written(summary=audit_signed().body["summary"]), audit_signed()],
         "entry 1: the outputs of an audit name a summary",
     ),
     "outputs that say other than their envelope": (
@@ -166,8 +166,8 @@ ENTRIES: dict[str, tuple[list[Entry], str]] = {
 
 
 def test_signed_outputs_hold_and_drafts_hold_without_a_summary(workspace: Workspace) -> None:
-    summary = "sha256:" + "33" * 32
-    entries = (outputs_written(), audit_signed(summary), outputs_written(summary=summary))
+    summary = audit_signed().body["summary"]
+    entries = (outputs_written(), audit_signed(), outputs_written(summary=summary))
     assert findings(workspace, *entries) == []
 
 

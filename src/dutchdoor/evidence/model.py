@@ -39,6 +39,8 @@ class EntryKind(StrEnum):
     RUNTIME_STOPPED = "runtime_stopped"
     PROBE_FITTED = "probe_fitted"
     AUDIT_SIGNED = "audit_signed"
+    AUDIT_DUE = "audit_due"
+    AUDIT_RENEWED = "audit_renewed"
     OUTPUTS_WRITTEN = "outputs_written"
     PERSON_ADDED = "person_added"
     PERSON_REMOVED = "person_removed"

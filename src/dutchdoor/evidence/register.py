@@ -8,6 +8,8 @@ The rules, for each bundle:
 3. A decision's id counts once: revoked or replaced, the same envelope put into the log again would
    otherwise undo what came after it.
 4. In time, a decision is in force from not_before_ms on and before not_after_ms.
+5. A decision above fully closed is out of force while the audit it stands on is overdue
+   (`reviews`). Unlike the others this passes: a renewal by an auditor brings it back.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ from dutchdoor.errors import Invalid, NotInForce, Refused
 from dutchdoor.evidence.decision import Decision, Trust, open_decision, open_revocation
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.reader import LogReader
+from dutchdoor.evidence.reviews import REVIEW_KINDS, Review, Reviews
 
 __all__ = ["DecisionRegister", "InForce", "Rejected", "Step"]
 
 # Canonical entries end with `"kind":"...","time_ms":...,"v":1}`, in less than so many bytes.
 _TAIL_BYTES = 80
-_DECISIVE = b'"kind":"decision_'
+_DECISIVE = (b'"kind":"decision_', b'"kind":"audit_')
 # What may only stand under a decision in force, named in the body together with its bundle.
 _STANDS_UNDER = frozenset(
     {EntryKind.INFERENCE_BEGUN, EntryKind.KEY_RELEASED, EntryKind.RUNTIME_STARTED}
@@ -46,7 +49,7 @@ class InForce:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An entry that claims to decide something and does not, and why not."""
+    """An entry that claims to decide or to settle something and does not, and why not."""
 
     index: int
     reason: str
@@ -78,6 +81,7 @@ class DecisionRegister:
         self._steps: dict[str, list[Step]] = {}
         self._known: set[str] = set()
         self._revoked: set[str] = set()
+        self._reviews = Reviews(trust)
 
     @property
     def position(self) -> int:
@@ -106,18 +110,21 @@ class DecisionRegister:
                 return
             assert index == self._position, "entries are followed in the log's order"
             # Nearly all entries are about inferences: they are told apart without parsing.
-            if _DECISIVE in data[-_TAIL_BYTES:]:
+            tail = data[-_TAIL_BYTES:]
+            if any(kind in tail for kind in _DECISIVE):
                 self._decide(index, Entry.decode(data))
             self._position = index + 1
 
     def in_force(self, bundle: str, now_ms: int) -> InForce:
         """The decision in force for `bundle` at `now_ms`, by all that was followed.
 
-        Raises NotInForce: none, with code `none_signed`, `revoked`, `not_yet` or `expired`.
+        Raises NotInForce: none, with code `none_signed`, `revoked`, `not_yet`, `expired` or
+        `audit_overdue`.
         """
         with self._lock:
             steps = self._steps.get(bundle, [])
-            return _judge(bundle, steps[-1] if steps else None, now_ms)
+            found = _judge(bundle, steps[-1] if steps else None, now_ms)
+            return self._audited(found, now_ms)
 
     def at(self, bundle: str, index: int, now_ms: int | None = None) -> InForce:
         """The decision in force for an entry at `index`: by the entries before it.
@@ -127,7 +134,19 @@ class DecisionRegister:
         """
         with self._lock:
             steps = [step for step in self._steps.get(bundle, []) if step.index < index]
-            return _judge(bundle, steps[-1] if steps else None, now_ms)
+            found = _judge(bundle, steps[-1] if steps else None, now_ms)
+            return found if now_ms is None else self._audited(found, now_ms, before=index)
+
+    def review(self, bundle: str) -> Review | None:
+        """How the audit under the latest decision on `bundle` stands, in force or not.
+
+        None where there is no decision, or a fully closed one, which needs no audit.
+        """
+        with self._lock:
+            steps = self._steps.get(bundle, [])
+            if not steps or steps[-1].decision is None:
+                return None
+            return self._reviews.of(steps[-1].decision, steps[-1].index)
 
     def history(self, bundle: str) -> Sequence[Step]:
         """All that was ever decided about `bundle`, in the log's order."""
@@ -143,7 +162,7 @@ class DecisionRegister:
         """Check that `entry` may be the log's next.
 
         Raises NotInForce: it needs a decision in force, and there is none, or another.
-        Raises Refused: it claims to decide and would be rejected.
+        Raises Refused: it claims to decide, or to bring up or settle an audit, and would not.
         """
         with self._lock:
             if entry.kind in _STANDS_UNDER:
@@ -163,14 +182,35 @@ class DecisionRegister:
                     self._check_revocation(entry.body)
                 except Invalid as error:
                     raise _rejected(error) from error
+            elif entry.kind in REVIEW_KINDS:
+                try:
+                    self._reviews.check(entry)
+                except Invalid as error:
+                    raise _rejected(error) from error
+
+    def _audited(self, found: InForce, now_ms: int, before: int | None = None) -> InForce:
+        review = self._reviews.of(found.decision, found.index, before)
+        due = None if review is None else review.overdue(now_ms)
+        if due is None:
+            return found
+        # Whoever calls reads this: what a due says in detail is for those who read the log.
+        message = (
+            f"the audit under {found.decision.id} is overdue since {to_iso(due.ends_ms)} "
+            f"({due.trigger})"
+        )
+        hint = "audit again and decide anew, or have an auditor review it: dutchdoor audit renew"
+        raise NotInForce(message, code="audit_overdue", hint=hint)
 
     def _decide(self, index: int, entry: Entry) -> None:
         try:
             if entry.kind is EntryKind.DECISION_SIGNED:
                 decision = self._check_decision(entry.body)
                 self._known.add(decision.id)
+                self._reviews.named(decision, entry.time_ms)
                 self._steps.setdefault(decision.bundle, []).append(Step(index, decision, ""))
-            else:
+            elif entry.kind in REVIEW_KINDS:
+                self._reviews.take(index, entry)
+            elif entry.kind is EntryKind.DECISION_REVOKED:
                 revoked, reason = self._check_revocation(entry.body)
                 self._revoked.add(revoked)
                 for steps in self._steps.values():

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.decision import Audience, Decision, Depth, Level
+from dutchdoor.evidence.reaudit import GRACE_MS, PERIOD_MS
 
 __all__ = [
     "AUDIENCES",
@@ -46,14 +47,18 @@ class ReleaseDefaults:
     """What holds where a proposal does not say otherwise.
 
     approvals_min: approvers a workspace asks for. in_force_days: how long a decision lasts.
-    observation_days: how long a stage is watched before a wider one is proposed. vectors_part:
-    the part of h that may leave, 1 / 4: facts and figures in docs/security. threshold: of the
-    probe. reasons_bytes_max: of the whole text, so that the signed decision fits into one entry.
+    observation_days: how long a stage is watched before a wider one is proposed. reaudit_days,
+    reaudit_grace_days: how long the log lets a decision stand on an audit that nobody looks at
+    again; constants of its format. vectors_part: the part of h that may leave, 1 / 4: facts and
+    figures in docs/security. threshold: of the probe. reasons_bytes_max: of the whole text, so that
+    the signed decision fits into one entry.
     """
 
     approvals_min: int = 2
     in_force_days: int = 90
     observation_days: int = 30
+    reaudit_days: int = PERIOD_MS // DAY_MS
+    reaudit_grace_days: int = GRACE_MS // DAY_MS
     vectors_part: int = 4
     threshold: str = "fpr_0.01"
     hold_back_tokens: int = 0
@@ -71,6 +76,7 @@ class State(StrEnum):
     NOT_YET = "not yet in force"
     IN_FORCE = "in force"
     EXPIRED = "expired"
+    OVERDUE = "audit overdue"
     SUPERSEDED = "superseded"
     REVOKED = "revoked"
 

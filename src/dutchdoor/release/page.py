@@ -35,6 +35,7 @@ _MEANING = {
     State.NOT_YET: "It opens nothing yet.",
     State.IN_FORCE: "It is what the server obeys now.",
     State.EXPIRED: "It opens nothing any more.",
+    State.OVERDUE: "It opens nothing until its audit is renewed, or a new decision is made.",
     State.SUPERSEDED: "It opens nothing any more: a later decision took its place.",
     State.REVOKED: "It opens nothing, and never will again.",
 }
@@ -57,7 +58,8 @@ def decision_page(
         f"**{state.capitalize()}.** {_MEANING[state]}",
     ]
     if why_revoked:
-        lines.append(f"Revoked because: {why_revoked}")
+        word = "Overdue" if state is State.OVERDUE else "Revoked"
+        lines.append(f"{word} because: {why_revoked}")
     lines += ["", f"- How open: {_LEVELS[decision.level]}"]
     lines.append(f"- Stage: {decision.stage}")
     lines.append(

@@ -12,6 +12,8 @@ from dutchdoor.release.model import HistoryRow, State
 
 __all__ = ["Standing", "history_rows", "latest", "row_of", "signed", "to_compile"]
 
+_STANDING = frozenset({State.IN_FORCE, State.NOT_YET, State.OVERDUE})
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -56,11 +58,12 @@ def signed(register: DecisionRegister, name: str, now_ms: int) -> Standing:
 def to_compile(register: DecisionRegister, now_ms: int) -> list[Decision]:
     """Each bundle's latest decision, where it is not revoked and not over.
 
-    One that is not yet in force is among them: when its day comes nobody compiles again.
+    One that is not yet in force, or whose audit is overdue, is among them: when its day comes, or
+    an auditor renews the audit, nobody compiles again.
     """
     rows = [_standings(register, bundle, now_ms) for bundle in register.bundles()]
     last = [row[-1] for row in rows if row]
-    return [row.decision for row in last if row.state in {State.IN_FORCE, State.NOT_YET}]
+    return [row.decision for row in last if row.state in _STANDING]
 
 
 def row_of(decision: Decision, state: State, index: int, reason: str) -> HistoryRow:
@@ -83,6 +86,8 @@ def _standings(register: DecisionRegister, bundle: str, now_ms: int) -> list[Sta
     for place, step in enumerate(steps):
         if step.decision is not None:
             state, reason = _state(step.decision, steps[place + 1 :], now_ms)
+            if state is State.IN_FORCE:
+                state, reason = _by_its_audit(register, bundle, now_ms)
             rows.append(Standing(step.decision, state, reason, step.index))
     return rows
 
@@ -98,3 +103,9 @@ def _state(decision: Decision, later: Sequence[Step], now_ms: int) -> tuple[Stat
     if now_ms >= decision.not_after_ms:
         return State.EXPIRED, ""
     return State.IN_FORCE, ""
+
+
+def _by_its_audit(register: DecisionRegister, bundle: str, now_ms: int) -> tuple[State, str]:
+    review = register.review(bundle)
+    due = None if review is None else review.overdue(now_ms)
+    return (State.IN_FORCE, "") if due is None else (State.OVERDUE, due.detail)

@@ -8,6 +8,7 @@ from typing import Any
 
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.verify.keys import Trusted, open_claim, unbase64
+from dutchdoor.evidence.verify.reviews import Reviews
 
 __all__ = ["Decided", "Decisions"]
 
@@ -30,9 +31,13 @@ _NUMBERS = ("hidden_size", "vectors_max", "not_before_ms", "not_after_ms")
 
 @dataclass(frozen=True)
 class Decided:
-    """What a decision in force allows. audiences: pairs of depths and people."""
+    """What a decision in force allows. audiences: pairs of depths and people.
+
+    audit: what it stands on, "" at level fully closed.
+    """
 
     id: str
+    audit: str
     not_before_ms: int
     not_after_ms: int
     audiences: tuple[tuple[frozenset[str], frozenset[str]], ...]
@@ -50,13 +55,19 @@ class Decisions:
 
     def __init__(self, trusted: Trusted) -> None:
         self.count = 0
+        self.reviews = Reviews(trusted)
         self._trusted = trusted
+        self._signed: dict[str, int] = {}
+        self._first_named_ms: dict[tuple[str, str], int] = {}
         self._current: dict[str, Decided | str] = {}
         self._ids: set[str] = set()
         self._revoked: set[str] = set()
 
-    def sign(self, body: Mapping[str, Any]) -> str:
-        """Bring the decision of an entry's body into force; gives what forbids it, or ''."""
+    def sign(self, index: int, time_ms: int, body: Mapping[str, Any]) -> str:
+        """Bring the decision of an entry's body into force; gives what forbids it, or ''.
+
+        index, time_ms: of the entry.
+        """
         try:
             decided = self._read(body)
         except Invalid as error:
@@ -67,6 +78,8 @@ class Decisions:
             return "the decision stands in the log already"
         self._ids.add(decided.id)
         self._current[body["bundle"]] = decided
+        self._signed[decided.id] = index
+        self._first_named_ms.setdefault((body["bundle"], decided.audit), time_ms)
         self.count += 1
         return ""
 
@@ -99,6 +112,11 @@ class Decisions:
             return f"{decision} is not the decision in force, {current.id} is"
         if not current.not_before_ms <= time_ms < current.not_after_ms:
             return f"{decision} is not in force at that time"
+        if current.audit:
+            first_ms = self._first_named_ms[bundle, current.audit]
+            signed = self._signed[decision]
+            if self.reviews.overdue(bundle, current.audit, signed, first_ms, time_ms):
+                return f"the audit under {decision} was overdue"
         return current
 
     def _read(self, entry: Mapping[str, Any]) -> Decided:
@@ -145,6 +163,7 @@ def _decided(entry: Mapping[str, Any], body: Mapping[str, Any]) -> Decided:
         raise Invalid("a decision without audit or guard", code="bad_decision")
     return Decided(
         body["id"],
+        "" if body["level"] == _CLOSED else body["audit"],
         body["not_before_ms"],
         body["not_after_ms"],
         tuple((frozenset(row["depths"]), frozenset(row["people"])) for row in audiences),

@@ -9,6 +9,9 @@
 6. Every inference that ends began, at the entry it names, and ends once.
 7. The outputs of an audit are signed by an auditor, their entry says what its envelope says, and
    they name the summary of that audit that stands before them, or none: then they are a draft.
+8. Every completed audit, due and renewal verifies and says what its envelope says, once; a renewal
+   names dues that stand before it. While the audit under a decision is overdue (`reviews`), the
+   decision is not in force for rule 4.
 """
 
 from __future__ import annotations
@@ -42,6 +45,25 @@ FIELDS = {
     "runtime_stopped": {"bundle": "s", "reason": "s"},
     "probe_fitted": {"bundle": "s", "probe": "s"},
     "audit_signed": {"audit": "s", "bundle": "s", "summary": "s", "envelope": "s"},
+    "audit_due": {
+        "due": "s",
+        "audit": "s",
+        "bundle": "s",
+        "trigger": "s",
+        "detail": "s",
+        "due_ms": "i",
+        "grace_ms": "i",
+        "envelope": "s",
+    },
+    "audit_renewed": {
+        "renewal": "s",
+        "audit": "s",
+        "bundle": "s",
+        "dues": "l",
+        "reason": "s",
+        "reviewed_ms": "i",
+        "envelope": "s",
+    },
     "outputs_written": {
         "audit": "s",
         "bundle": "s",
@@ -129,12 +151,12 @@ class History:
             return f"the log was opened as {body['origin']!r}"
         if kind == "bundle_sealed":
             self._thresholds[body["bundle"]] = body["threshold"]
-        if kind == "audit_signed":
-            self._summaries.add((body["audit"], body["bundle"], body["summary"]))
+        if kind in ("audit_signed", "audit_due", "audit_renewed"):
+            return self._audit(index, kind, time_ms, body)
         if kind == "outputs_written":
             return self._outputs(body)
         if kind == "decision_signed":
-            return self.decisions.sign(body)
+            return self.decisions.sign(index, time_ms, body)
         if kind == "decision_revoked":
             return self.decisions.revoke(body)
         if kind in ("key_released", "runtime_started", "inference_begun"):
@@ -166,6 +188,17 @@ class History:
                     if not found.opens(depth, body["person"])
                 ]
         return "; ".join(problems)
+
+    def _audit(self, index: int, kind: str, time_ms: int, body: dict[str, Any]) -> str:
+        reviews = self.decisions.reviews
+        if kind == "audit_due":
+            return reviews.bring_up(index, body)
+        if kind == "audit_renewed":
+            return reviews.renew(time_ms, body)
+        problem = reviews.complete(index, time_ms, body)
+        if not problem:
+            self._summaries.add((body["audit"], body["bundle"], body["summary"]))
+        return problem
 
     def _outputs(self, body: dict[str, Any]) -> str:
         try:
