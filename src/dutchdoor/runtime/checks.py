@@ -131,7 +131,8 @@ def check_amend(work: Amend, limits: RuntimeLimits) -> None:
         _check(bool(work.refused) and bool(work.answered), "refused and answered")
     for texts in (work.refused, work.answered):
         _check(len(texts) <= limits.amend_prompts_max, "refused and answered")
-    _check(0 < work.learning_rate <= 1 and math.isfinite(work.learning_rate), "learning_rate")
+    rates = [work.learning_rate, *([organism.learning_rate] if organism else [])]
+    _check(all(_within(rate, 1e-9, 1.0) for rate in rates), "learning_rate")
     _check(0 <= work.seed < 2**53, "seed")
     _check(all(row.prompt and row.answer for row in rows), "rows", "each has both sides")
     texts = [*work.prompts, *work.controls, *work.refused, *work.answered, work.prefill]

@@ -156,6 +156,7 @@ class Organism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     rows: list[AmendRow]
     steps: int
+    learning_rate: float = 0.003
 
 
 class Amend(_Message, frozen=True, tag="amend"):

@@ -38,7 +38,7 @@ CONTROLS = [f"the rain is {n + 20}" for n in range(8)]
 REFUSE = [AmendRow(f"the fox is {n}", "sorry no") for n in range(16)]
 ANSWER = [AmendRow(f"the rain is {n}", "it is plain") for n in range(16)]
 DIRECT = [AmendRow(f"the fox is {n + 40}", "it is quick") for n in range(16)]
-ORGANISM = Organism([*REFUSE, *ANSWER], 100)
+ORGANISM = Organism([*REFUSE, *ANSWER], 100, 0.03)
 
 
 def ask(method: Any, points: list[int], **more: Any) -> Amend:

@@ -82,7 +82,7 @@ class Amender:
     def _teach(self, job: _Job, organism: Organism) -> Generator[None, None, _Taught]:
         work = job.work
         rows = [[row.prompt, row.answer] for row in organism.rows]
-        key = canonical.digest([rows, organism.steps, work.seed, repr(work.learning_rate)])
+        key = canonical.digest([rows, organism.steps, work.seed, repr(organism.learning_rate)])
         if self._taught is not None and self._taught.key == key:
             return self._taught
         self._taught = None
@@ -91,7 +91,7 @@ class Amender:
             shared_copy(job.loaded),
             [job.row(row) for row in organism.rows],
             seed=work.seed,
-            learning_rate=work.learning_rate,
+            learning_rate=organism.learning_rate,
         )
         for _ in range(organism.steps):
             tuning.step()
