@@ -10,8 +10,12 @@ from pathlib import Path
 
 import cedarpy
 import pytest
+from dutchdoor.errors import Invalid
+from dutchdoor.evidence.decision import Depth
+from dutchdoor.ids import GrantId, KeyId, PersonId
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.access.house import BUNDLE, OTHER_BUNDLE, ask
 
 from dutchdoor.access.cedar import (
     DEFAULT_DENY,
@@ -21,10 +25,6 @@ from dutchdoor.access.cedar import (
     install_default_policies,
 )
 from dutchdoor.access.model import AccessRequest, Budget, Caller, Grant, Person
-from dutchdoor.errors import Invalid
-from dutchdoor.evidence.decision import Depth
-from dutchdoor.ids import GrantId, KeyId, PersonId
-from tests.access.house import BUNDLE, OTHER_BUNDLE, ask
 
 PERSON = Person(PersonId("person_1"), "Ada", "Institute", "researcher", added_ms=0)
 S, L, A = Depth.SAMPLING, Depth.LOGPROBS, Depth.ACTIVATIONS
@@ -94,6 +94,7 @@ TABLE: list[tuple[AccessRequest, Grant, bool, str]] = [
     (request("read_activations", [A]), grant([S]), False, "nothing_beyond_the_grant"),
     (request("infer", [A]), grant([A]), False, "activations_need_their_own_grant"),
     (request("fit_probe", [S]), grant([S]), False, DEFAULT_DENY),
+    (request("amend", [S]), grant([S]), False, DEFAULT_DENY),
     (
         request("fit_probe", [Depth.AUDIT], [Depth.AUDIT]),
         grant([Depth.AUDIT]),
@@ -172,7 +173,7 @@ def test_text_that_is_no_unicode_refuses(policies: Policies) -> None:
 
 _STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["infer", "read_activations", "fit_probe", "list_models"]),
+        st.sampled_from(["infer", "read_activations", "fit_probe", "amend", "list_models"]),
         st.frozensets(st.sampled_from([S, L, A, Depth.AUDIT])),
         st.frozensets(st.sampled_from([S, L, A, Depth.AUDIT])),
         st.frozensets(st.sampled_from([S, L, A, Depth.AUDIT])),
@@ -298,7 +299,7 @@ def test_a_file_that_ends_in_the_middle_cannot_swallow_the_next(folder: Path) ->
 
 
 def test_every_rule_of_the_package_reads_as_a_clause(policies: Policies) -> None:
-    assert len(policies.rules) == 9
+    assert len(policies.rules) == 10
     for rule in policies.rules:
         assert rule.reason.endswith("."), rule.id
         assert rule.effect in {"permit", "forbid"}
@@ -319,7 +320,7 @@ def test_every_rule_on_the_page_would_come_into_force(folder: Path) -> None:
     blocks = re.findall(r"```cedar\n(.*?)```", PAGE, re.DOTALL)
     assert len(blocks) == 2
     (folder / "page.cedar").write_text("\n".join(blocks))
-    assert len(PolicyBook(folder).current.rules) == 9 + 3
+    assert len(PolicyBook(folder).current.rules) == 10 + 3
 
 
 def test_the_page_names_every_house_rule_and_its_effect(policies: Policies) -> None:

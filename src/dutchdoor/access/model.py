@@ -155,8 +155,8 @@ class Grant:
 class AccessRequest:
     """What somebody asks to do: everything the policies may look at.
 
-    action: `infer`, `read_activations`, `fit_probe`, `list_models`. audience_depths: what the
-    decision in force opens to this person.
+    action: `infer`, `read_activations`, `fit_probe`, `amend`, `list_models`. audience_depths: what
+    the decision in force opens to this person.
     """
 
     caller: Caller

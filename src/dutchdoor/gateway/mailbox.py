@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from dutchdoor.errors import DutchdoorError, Unavailable
-from dutchdoor.runtime.protocol import Accepted, Activations, Done, ProbeFitted, Token
+from dutchdoor.runtime.protocol import Accepted, Activations, Amended, Done, ProbeFitted, Token
 
 __all__ = ["Letter", "Mailbox"]
 
-Letter = Accepted | Token | Done | Activations | ProbeFitted
+Letter = Accepted | Token | Done | Activations | Amended | ProbeFitted
 
 
 class Mailbox:

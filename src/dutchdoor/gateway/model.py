@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from dutchdoor import canonical
 from dutchdoor.access.extraction import Asked
-from dutchdoor.access.model import Refusal
 from dutchdoor.errors import DutchdoorError, NotFound, Refused, Unavailable
 from dutchdoor.evidence.decision import Depth
 from dutchdoor.ids import InferenceId
-from dutchdoor.runtime.protocol import ChatMessage, LabelledText, Token
+from dutchdoor.runtime.protocol import Amend, ChatMessage, LabelledText, Token
+
+from dutchdoor import canonical
+from dutchdoor.access.model import Refusal
 
 __all__ = [
     "ActivationsRead",
     "ActivationsRequest",
+    "AmendRead",
+    "AmendRequest",
     "Event",
     "Finished",
     "FitRequest",
@@ -47,6 +50,7 @@ class Route(StrEnum):
     COMPLETIONS = "completions"
     ACTIVATIONS = "activations"
     GUARD_FIT = "guard_fit"
+    AMEND = "audit_amend"
     TOKENIZE = "tokenize"
 
 
@@ -144,6 +148,25 @@ class FitRequest:
     model: str
     examples: tuple[LabelledText, ...]
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class AmendRequest:
+    """An amend test, asked for by the audit. depth: `audit` or `fine_tuning`."""
+
+    model: str
+    work: Amend
+    depth: Depth = Depth.AUDIT
+
+
+@dataclass(frozen=True)
+class AmendRead:
+    """What one way to modify the model does: one curve of figures (canonical JSON)."""
+
+    inference: InferenceId
+    curve: bytes
+    done: int
+    receipt: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from dutchdoor.access.model import (
-    AccessRequest,
-    Allowed,
-    Amounts,
-    Caller,
-    Grant,
-    Refusal,
-    Reservation,
-)
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.model import Entry, Opening, Recorded
 from dutchdoor.guard.model import Verdict
@@ -26,6 +17,8 @@ from dutchdoor.ids import BundleDigest, GrantId, KeyId, PersonId
 from dutchdoor.runtime.protocol import (
     Accepted,
     Activations,
+    Amend,
+    Amended,
     Description,
     Done,
     FitProbe,
@@ -35,6 +28,16 @@ from dutchdoor.runtime.protocol import (
     Token,
     Tokenize,
     Tokenized,
+)
+
+from dutchdoor.access.model import (
+    AccessRequest,
+    Allowed,
+    Amounts,
+    Caller,
+    Grant,
+    Refusal,
+    Reservation,
 )
 
 __all__ = [
@@ -173,6 +176,8 @@ class Runtime(Protocol):
     async def read_activations(self, request: ReadActivations) -> Activations: ...
 
     async def fit_probe(self, request: FitProbe) -> ProbeFitted: ...
+
+    async def amend(self, request: Amend) -> Amended: ...
 
     async def tokenize(self, request: Tokenize) -> Tokenized: ...
 

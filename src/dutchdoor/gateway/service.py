@@ -17,20 +17,32 @@ from collections.abc import AsyncGenerator, Coroutine
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from dutchdoor.access.model import Amounts
 from dutchdoor.clock import Clock
 from dutchdoor.config import Config, Places
 from dutchdoor.errors import DutchdoorError, Refused, Unavailable
 from dutchdoor.gateway.admission import Admission
+from dutchdoor.gateway.amending import Amending
 from dutchdoor.gateway.attempt import Attempt, Ending, HangUp, new_attempt
 from dutchdoor.gateway.closing import Closed, Closing
 from dutchdoor.gateway.completion import Completion
 from dutchdoor.gateway.content import ContentStore
 from dutchdoor.gateway.desk import Desk
 from dutchdoor.gateway.index import InferenceIndex
+from dutchdoor.gateway.presence import Presence
+from dutchdoor.gateway.recorder import Recorder
+from dutchdoor.gateway.recovery import recover
+from dutchdoor.gateway.screen import Screen
+from dutchdoor.gateway.watch import Watch
+from dutchdoor.guard.model import Verdict
+from dutchdoor.guard.rulefile import Side
+from dutchdoor.runtime.protocol import Generate
+
+from dutchdoor.access.model import Amounts
 from dutchdoor.gateway.model import (
     ActivationsRead,
     ActivationsRequest,
+    AmendRead,
+    AmendRequest,
     Event,
     Finished,
     FitRequest,
@@ -44,15 +56,6 @@ from dutchdoor.gateway.model import (
     unexpected,
 )
 from dutchdoor.gateway.ports import Access, Decisions, Evidence, Rules, Runtime
-from dutchdoor.gateway.presence import Presence
-from dutchdoor.gateway.reading import Reading
-from dutchdoor.gateway.recorder import Recorder
-from dutchdoor.gateway.recovery import recover
-from dutchdoor.gateway.screen import Screen
-from dutchdoor.gateway.watch import Watch
-from dutchdoor.guard.model import Verdict
-from dutchdoor.guard.rulefile import Side
-from dutchdoor.runtime.protocol import Generate
 
 __all__ = ["Gateway"]
 
@@ -108,7 +111,7 @@ class Gateway:
             content=ContentStore(places.content),
             gateway=self._presence.name,
         )
-        self._reading = Reading(
+        self._reading = Amending(
             self,
             admission=self.admission,
             closing=self.closing,
@@ -220,6 +223,12 @@ class Gateway:
     ) -> ProbeRead | Stopped:
         """The guard's probe, fitted inside the runtime, or why not; only for the audit."""
         return await asyncio.shield(self.keep(self._reading.fit_probe(key, request, hang_up)))
+
+    async def amend(
+        self, key: str, request: AmendRequest, hang_up: HangUp | None = None
+    ) -> AmendRead | Stopped:
+        """What one way to modify the model does, as figures, or why not; only for the audit."""
+        return await asyncio.shield(self.keep(self._reading.amend(key, request, hang_up)))
 
     async def _last(
         self,

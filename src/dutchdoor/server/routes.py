@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dutchdoor.server import pages
-from dutchdoor.server.api import chat, completions, log, own, requests
 from dutchdoor.server.doors import Route, Who
 from dutchdoor.server.http import Exchange
 from dutchdoor.server.openapi import document
 from dutchdoor.server.parts import Parts
+
+from dutchdoor.server import pages
+from dutchdoor.server.api import chat, completions, log, own, requests
 
 __all__ = ["ROUTES"]
 
@@ -52,6 +53,14 @@ ROUTES: tuple[Route, ...] = (
         Who.GRANTED,
         "Fit the guard's probe inside the runtime; only for the internal audit.",
         requests.FitBody,
+    ),
+    Route(
+        "POST",
+        "/v1/dutchdoor/audit/amend",
+        own.amend,
+        Who.GRANTED,
+        "Measure what one way to modify the model does, inside; only for the internal audit.",
+        requests.AmendBody,
     ),
     Route(
         "POST",

@@ -6,19 +6,25 @@ import base64
 from typing import Any
 
 import msgspec
-
 from dutchdoor.access.extraction import pool_text
 from dutchdoor.clock import to_iso
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.gateway.desk import Myself
-from dutchdoor.gateway.model import Stopped
-from dutchdoor.server.api.requests import parse_activations, parse_fit, parse_tokenize
 from dutchdoor.server.errors import problem_of
 from dutchdoor.server.http import CallerGone, Exchange
 from dutchdoor.server.parts import Parts
 
+from dutchdoor.gateway.model import Stopped
+from dutchdoor.server.api.requests import (
+    parse_activations,
+    parse_amend,
+    parse_fit,
+    parse_tokenize,
+)
+
 __all__ = [
     "activations",
+    "amend",
     "decision",
     "decision_value",
     "guard_fit",
@@ -87,6 +93,23 @@ async def guard_fit(exchange: Exchange, parts: Parts) -> None:
         "sealed": base64.b64encode(result.sealed).decode(),
         "digest": result.digest,
         "card": msgspec.Raw(result.card),
+        "dutchdoor": _own(result.inference, result.done, result.receipt),
+    }
+    await exchange.reply_json(answer, headers=[("dutchdoor-receipt", str(result.done))])
+
+
+async def amend(exchange: Exchange, parts: Parts) -> None:
+    """What one way to modify the model does, as a curve; for the internal audit alone."""
+    key = exchange.key()
+    request = parse_amend(await exchange.body(FIT_BYTES_MAX))
+    async with exchange.watched():
+        result = await parts.gateway.amend(key, request, exchange.hang_up)
+    if isinstance(result, Stopped):
+        await _stop(exchange, parts, result)
+        return
+    answer = {
+        "object": "dutchdoor.curve",
+        "curve": msgspec.Raw(result.curve),
         "dutchdoor": _own(result.inference, result.done, result.receipt),
     }
     await exchange.reply_json(answer, headers=[("dutchdoor-receipt", str(result.done))])

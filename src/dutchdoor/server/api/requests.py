@@ -5,17 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-
 from dutchdoor.config import LimitsConfig
-from dutchdoor.gateway.model import (
-    ActivationsRequest,
-    FitRequest,
-    InferenceRequest,
-    Prompt,
-    Route,
-    Sampling,
-)
-from dutchdoor.runtime.protocol import ChatMessage, LabelledText
+from dutchdoor.evidence.decision import Depth
+from dutchdoor.runtime.protocol import Amend, ChatMessage, LabelledText
 from dutchdoor.server.api.bodies import (
     SEED_MAX,
     ChatTurn,
@@ -27,14 +19,26 @@ from dutchdoor.server.api.bodies import (
 )
 from dutchdoor.server.errors import BadRequest
 
+from dutchdoor.gateway.model import (
+    ActivationsRequest,
+    AmendRequest,
+    FitRequest,
+    InferenceRequest,
+    Prompt,
+    Route,
+    Sampling,
+)
+
 __all__ = [
     "ActivationsBody",
+    "AmendBody",
     "ChatBody",
     "CompletionBody",
     "FitBody",
     "StreamOptions",
     "TokenizeBody",
     "parse_activations",
+    "parse_amend",
     "parse_chat",
     "parse_completions",
     "parse_fit",
@@ -128,6 +132,42 @@ class FitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: Annotated[int, msgspec.Meta(ge=0, le=SEED_MAX)] = 0
 
 
+_Row = Annotated[str, msgspec.Meta(min_length=1, max_length=16_384)]
+_Rows = Annotated[list[_Row], msgspec.Meta(max_length=512)]
+
+
+class _AmendRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    prompt: _Row
+    answer: _Row
+
+
+class _Organism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    rows: Annotated[list[_AmendRow], msgspec.Meta(min_length=1, max_length=512)]
+    steps: Annotated[int, msgspec.Meta(ge=1, le=512)]
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.003
+
+
+class AmendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/dutchdoor/audit/amend`: one way to modify the model, and what to score on it."""
+
+    method: Literal["served", "fine_tuning", "ablation", "prefill", "many_shot", "quantisation"]
+    prompts: _Rows
+    controls: _Rows
+    refusals: _Rows
+    answers: _Rows
+    points: Annotated[list[_Count], msgspec.Meta(max_length=16)] = []
+    rows: Annotated[list[_AmendRow], msgspec.Meta(max_length=512)] = []
+    refused: _Rows = []
+    answered: _Rows = []
+    prefill: str = ""
+    organism: _Organism | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.001
+    threshold: str = ""
+    model: str = ""
+    depth: Literal["audit", "fine_tuning"] = "audit"
+
+
 _CHAT = frozenset(ChatBody.__struct_fields__)
 _COMPLETION = frozenset(CompletionBody.__struct_fields__)
 
@@ -187,6 +227,15 @@ def parse_fit(body: bytes) -> FitRequest:
     asked = convert(decode_object(body), FitBody)
     rows = tuple(LabelledText(e.text, e.label, e.source, e.category) for e in asked.examples)
     return FitRequest(asked.model, rows, asked.seed)
+
+
+def parse_amend(body: bytes) -> AmendRequest:
+    """The request in `body` (unverified bytes). Raises BadRequest."""
+    asked = convert(decode_object(body), AmendBody)
+    fields = msgspec.to_builtins(asked)
+    model, depth = fields.pop("model"), fields.pop("depth")
+    work = convert({**fields, "type": "amend", "id": "amend"}, Amend)
+    return AmendRequest(model, work, Depth(depth))
 
 
 def _sampling(
