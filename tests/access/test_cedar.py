@@ -10,12 +10,8 @@ from pathlib import Path
 
 import cedarpy
 import pytest
-from dutchdoor.errors import Invalid
-from dutchdoor.evidence.decision import Depth
-from dutchdoor.ids import GrantId, KeyId, PersonId
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.access.house import BUNDLE, OTHER_BUNDLE, ask
 
 from dutchdoor.access.cedar import (
     DEFAULT_DENY,
@@ -25,6 +21,10 @@ from dutchdoor.access.cedar import (
     install_default_policies,
 )
 from dutchdoor.access.model import AccessRequest, Budget, Caller, Grant, Person
+from dutchdoor.errors import Invalid
+from dutchdoor.evidence.decision import Depth
+from dutchdoor.ids import GrantId, KeyId, PersonId
+from tests.access.house import BUNDLE, OTHER_BUNDLE, ask
 
 PERSON = Person(PersonId("person_1"), "Ada", "Institute", "researcher", added_ms=0)
 S, L, A = Depth.SAMPLING, Depth.LOGPROBS, Depth.ACTIVATIONS

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import cedarpy
-from dutchdoor.errors import Invalid
 
 from dutchdoor import canonical
 from dutchdoor.access.model import AccessRequest, Grant, Person
+from dutchdoor.errors import Invalid
 
 __all__ = ["ACTIONS", "Policies", "PolicyBook", "Rule", "Ruling", "install_default_policies"]
 

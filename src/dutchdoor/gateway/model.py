@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from dutchdoor import canonical
 from dutchdoor.access.extraction import Asked
+from dutchdoor.access.model import Refusal
 from dutchdoor.errors import DutchdoorError, NotFound, Refused, Unavailable
 from dutchdoor.evidence.decision import Depth
 from dutchdoor.ids import InferenceId
 from dutchdoor.runtime.protocol import Amend, ChatMessage, LabelledText, Token
-
-from dutchdoor import canonical
-from dutchdoor.access.model import Refusal
 
 __all__ = [
     "ActivationsRead",

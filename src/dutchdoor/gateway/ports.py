@@ -9,6 +9,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Protocol
 
+from dutchdoor.access.model import (
+    AccessRequest,
+    Allowed,
+    Amounts,
+    Caller,
+    Grant,
+    Refusal,
+    Reservation,
+)
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.model import Entry, Opening, Recorded
 from dutchdoor.guard.model import Verdict
@@ -28,16 +37,6 @@ from dutchdoor.runtime.protocol import (
     Token,
     Tokenize,
     Tokenized,
-)
-
-from dutchdoor.access.model import (
-    AccessRequest,
-    Allowed,
-    Amounts,
-    Caller,
-    Grant,
-    Refusal,
-    Reservation,
 )
 
 __all__ = [

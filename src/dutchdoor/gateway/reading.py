@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeVar
 
+from dutchdoor import canonical
+from dutchdoor.access.model import Amounts
 from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
 from dutchdoor.evidence.decision import Depth
 from dutchdoor.evidence.model import EntryKind
@@ -15,18 +17,6 @@ from dutchdoor.gateway.admission import Admission
 from dutchdoor.gateway.attempt import Attempt, Ending, HangUp, new_attempt
 from dutchdoor.gateway.closing import Closed, Closing
 from dutchdoor.gateway.completion import check_verdicts, verdicts_of
-from dutchdoor.gateway.recorder import Recorder
-from dutchdoor.runtime.model import Blocked
-from dutchdoor.runtime.protocol import (
-    Activations,
-    Amended,
-    FitProbe,
-    ProbeFitted,
-    ReadActivations,
-)
-
-from dutchdoor import canonical
-from dutchdoor.access.model import Amounts
 from dutchdoor.gateway.mailbox import Letter
 from dutchdoor.gateway.model import (
     ActivationsRead,
@@ -40,6 +30,15 @@ from dutchdoor.gateway.model import (
     unexpected,
 )
 from dutchdoor.gateway.ports import Runtime
+from dutchdoor.gateway.recorder import Recorder
+from dutchdoor.runtime.model import Blocked
+from dutchdoor.runtime.protocol import (
+    Activations,
+    Amended,
+    FitProbe,
+    ProbeFitted,
+    ReadActivations,
+)
 
 __all__ = ["FIT_S_MAX", "Reading"]
 

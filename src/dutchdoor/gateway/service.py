@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from dutchdoor.access.model import Amounts
 from dutchdoor.clock import Clock
 from dutchdoor.config import Config, Places
 from dutchdoor.errors import DutchdoorError, Refused, Unavailable
@@ -28,16 +29,6 @@ from dutchdoor.gateway.completion import Completion
 from dutchdoor.gateway.content import ContentStore
 from dutchdoor.gateway.desk import Desk
 from dutchdoor.gateway.index import InferenceIndex
-from dutchdoor.gateway.presence import Presence
-from dutchdoor.gateway.recorder import Recorder
-from dutchdoor.gateway.recovery import recover
-from dutchdoor.gateway.screen import Screen
-from dutchdoor.gateway.watch import Watch
-from dutchdoor.guard.model import Verdict
-from dutchdoor.guard.rulefile import Side
-from dutchdoor.runtime.protocol import Generate
-
-from dutchdoor.access.model import Amounts
 from dutchdoor.gateway.model import (
     ActivationsRead,
     ActivationsRequest,
@@ -56,6 +47,14 @@ from dutchdoor.gateway.model import (
     unexpected,
 )
 from dutchdoor.gateway.ports import Access, Decisions, Evidence, Rules, Runtime
+from dutchdoor.gateway.presence import Presence
+from dutchdoor.gateway.recorder import Recorder
+from dutchdoor.gateway.recovery import recover
+from dutchdoor.gateway.screen import Screen
+from dutchdoor.gateway.watch import Watch
+from dutchdoor.guard.model import Verdict
+from dutchdoor.guard.rulefile import Side
+from dutchdoor.runtime.protocol import Generate
 
 __all__ = ["Gateway"]
 

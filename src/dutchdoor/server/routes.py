@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from dutchdoor.server import pages
+from dutchdoor.server.api import chat, completions, log, own, requests
 from dutchdoor.server.doors import Route, Who
 from dutchdoor.server.http import Exchange
 from dutchdoor.server.openapi import document
 from dutchdoor.server.parts import Parts
-
-from dutchdoor.server import pages
-from dutchdoor.server.api import chat, completions, log, own, requests
 
 __all__ = ["ROUTES"]
 

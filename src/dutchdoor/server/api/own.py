@@ -6,14 +6,11 @@ import base64
 from typing import Any
 
 import msgspec
+
 from dutchdoor.access.extraction import pool_text
 from dutchdoor.clock import to_iso
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.gateway.desk import Myself
-from dutchdoor.server.errors import problem_of
-from dutchdoor.server.http import CallerGone, Exchange
-from dutchdoor.server.parts import Parts
-
 from dutchdoor.gateway.model import Stopped
 from dutchdoor.server.api.requests import (
     parse_activations,
@@ -21,6 +18,9 @@ from dutchdoor.server.api.requests import (
     parse_fit,
     parse_tokenize,
 )
+from dutchdoor.server.errors import problem_of
+from dutchdoor.server.http import CallerGone, Exchange
+from dutchdoor.server.parts import Parts
 
 __all__ = [
     "activations",

@@ -5,8 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
+
 from dutchdoor.config import LimitsConfig
 from dutchdoor.evidence.decision import Depth
+from dutchdoor.gateway.model import (
+    ActivationsRequest,
+    AmendRequest,
+    FitRequest,
+    InferenceRequest,
+    Prompt,
+    Route,
+    Sampling,
+)
 from dutchdoor.runtime.protocol import Amend, ChatMessage, LabelledText
 from dutchdoor.server.api.bodies import (
     SEED_MAX,
@@ -18,16 +28,6 @@ from dutchdoor.server.api.bodies import (
     turns_of,
 )
 from dutchdoor.server.errors import BadRequest
-
-from dutchdoor.gateway.model import (
-    ActivationsRequest,
-    AmendRequest,
-    FitRequest,
-    InferenceRequest,
-    Prompt,
-    Route,
-    Sampling,
-)
 
 __all__ = [
     "ActivationsBody",
