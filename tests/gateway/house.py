@@ -98,6 +98,9 @@ class House:
         # The command line's own log beside the gateway's: two writers on one folder, as in life.
         self.log = self.open_log()
         self.access = self.open_access()
+        if fresh:
+            body = {"policies": self.access.policies.current.version}
+            self.record(Entry(EntryKind.POLICY_LOADED, self.clock.now_ms(), body))
         self.rules = RuleSet.parse(RULES)
         self.socket = folder / "r.sock"
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from typing import Any
 
+from dutchdoor.access.model import ContentMode
 from dutchdoor.errors import Unavailable
-from dutchdoor.evidence.model import Entry, EntryKind, Recorded
-from dutchdoor.gateway.model import Event, Finished, Started, Stopped
-from tests.gateway.house import House, chat, collect
+from dutchdoor.evidence.model import Entry, EntryKind, Opening, Recorded, commit
+from dutchdoor.gateway.model import (
+    ActivationsRequest,
+    Event,
+    Finished,
+    Prompt,
+    Started,
+    Stopped,
+)
+from tests.gateway.house import House, chat, collect, text_of
 from tests.gateway.test_service import BEGUN, DONE, REFUSED
 
 
@@ -179,3 +189,59 @@ def test_an_end_that_was_durable_after_all_is_not_written_twice(house: House) ->
     asyncio.run(run())
     assert len(house.entries(DONE)) == 1
     house.check()
+
+
+def test_an_end_that_is_recorded_late_says_no_more_than_the_caller_got(house: House) -> None:
+    """The disk fills while a stream runs: what waited for the end's record never leaves, and the
+    entry that is written later must not say that it did."""
+    house.decide()
+    person, key = house.person()
+    house.grant(person.id, content_mode=ContentMode.FULL)
+    between = Between()
+
+    async def run() -> list[Event]:
+        with house.twin():
+            async with house.gateway(between) as gateway:
+                between.watched.fail = {DONE}
+                # The last word begins a forbidden literal: it waits until the end is durable.
+                events = await collect(gateway, key, chat("one brew", tokens_max=2))
+                between.watched.fail = set()
+                await gateway.watch.pay()
+                return events
+
+    events = asyncio.run(run())
+    got = text_of(events)
+    assert got == " one"
+    assert isinstance(events[-1], Stopped)
+    (done,) = house.entries(DONE)
+    assert done.body["outcome"] == "failed"
+    assert done.body["code"] == "evidence_unavailable"
+    counts = done.body["counts"]
+    assert (counts["released_tokens"], counts["released_bytes"]) == (1, len(got.encode()))
+    (file,) = house.places.content.glob("inf_*.json")
+    opening = json.loads(file.read_text())["openings"]["completion"]
+    content = base64.b64decode(opening["content"])
+    assert content == got.encode()
+    assert commit(Opening(bytes.fromhex(opening["salt"]), content)) == done.body["completion"]
+    house.check()
+
+
+def test_activations_whose_end_is_recorded_late_were_not_released(house: House) -> None:
+    house.decide()
+    key = house.granted()
+    between = Between()
+    request = ActivationsRequest("twin", Prompt(text="one two"), ("blocks.1.hook_resid_post",), 2)
+
+    async def run() -> None:
+        with house.twin():
+            async with house.gateway(between) as gateway:
+                between.watched.fail = {DONE}
+                assert isinstance(await gateway.activations(key, request), Stopped)
+                between.watched.fail = set()
+                await gateway.watch.pay()
+
+    asyncio.run(run())
+    (done,) = house.entries(DONE)
+    assert done.body["outcome"] == "failed"
+    assert done.body["counts"]["vectors"] == 0
+    assert done.body["counts"]["released_bytes"] == 0

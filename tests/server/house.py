@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,13 @@ class Served:
 
     def openai(self, key: str) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
+
+    def wait(self, happened: Callable[[], bool], s_max: float = 10.0) -> None:
+        """Until `happened`, looking ten times a second."""
+        end_s = time.monotonic() + s_max
+        while not happened():
+            assert time.monotonic() < end_s, "it did not happen in time"
+            time.sleep(0.1)
 
     def http(self, key: str = "") -> httpx.Client:
         headers = {"authorization": f"Bearer {key}"} if key else {}

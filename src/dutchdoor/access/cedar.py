@@ -2,7 +2,8 @@
 
 The one door to `cedarpy`. A folder holds `schema.cedarschema` and any number of `*.cedar` files;
 `PolicyBook` keeps the last set that was right in force and says what is wrong with a newer one.
-No rule, no permission: an empty folder refuses everything.
+No rule, no permission: a folder that becomes empty refuses everything; one that is empty at the
+start is a mistake.
 Source: Cedar policy language reference 4, "Authorization": default deny, forbid overrides permit.
 """
 
@@ -103,7 +104,7 @@ class Policies:
         self.version = canonical.digest(dict(digests))
         texts = {name: _text(name, data) for name, data in files.items()}
         if SCHEMA_NAME not in texts:
-            hint = f"restore {SCHEMA_NAME} from the package with 'dutchdoor init'"
+            hint = f"restore {SCHEMA_NAME} from a backup, or copy it from a new workspace"
             raise Invalid(f"there is no {SCHEMA_NAME}", code="bad_policy", hint=hint)
         self._schema = _schema(texts.pop(SCHEMA_NAME))
         rules = [rule for name in sorted(texts) for rule in _rules(name, texts[name], self._schema)]
@@ -153,16 +154,21 @@ class Policies:
 class PolicyBook:
     """The rules in force: those of a folder, the last set that was right.
 
-    problem: what is wrong with the folder now, "" where nothing is.
+    problem: what is wrong with the folder now, "" where nothing is; the gateway reports it.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises Invalid: the folder's rules are not right; nothing is in force then."""
+        """Raises Invalid: the folder's rules are not right, or there are none."""
         self._folder = folder
         self._lock = threading.Lock()
         self._seen = _marks(folder)
         self.problem = ""
-        self._current = Policies(_read(folder))
+        files = _read(folder)
+        if not files.keys() - {SCHEMA_NAME}:
+            message = f"there are no rules in {folder}, so that nothing could ever be permitted"
+            hint = "restore the *.cedar files from a backup, or copy them from a new workspace"
+            raise Invalid(message, code="no_policies", hint=hint)
+        self._current = Policies(files)
 
     @property
     def current(self) -> Policies:
@@ -185,7 +191,8 @@ class PolicyBook:
             if policies.version != self._current.version:
                 self._current = policies
             self._seen = marks
-            self.problem = ""
+            # Whoever takes the rules away takes the permissions away: that is in force at once.
+            self.problem = "" if policies.rules else "there are no rules: everything is refused"
             return self._current
 
     def reload_if_changed(self) -> bool:

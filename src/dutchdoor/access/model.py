@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from dutchdoor.evidence.decision import Depth
 from dutchdoor.ids import BundleDigest, DecisionId, GrantId, KeyId, PersonId
@@ -21,6 +21,7 @@ __all__ = [
     "KeyRecord",
     "MonitorMode",
     "Person",
+    "PolicyStanding",
     "Refusal",
     "Reservation",
 ]
@@ -203,6 +204,13 @@ class Refusal(_Judgment):
             "missing": list(self.missing),
             "grant": "" if self.grant is None else self.grant.id,
         }
+
+
+class PolicyStanding(NamedTuple):
+    """Which rules are in force, and what is wrong with their folder ("" where nothing is)."""
+
+    version: str
+    problem: str
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dutchdoor.access.model import (
     Caller,
     Grant,
     Person,
+    PolicyStanding,
     Refusal,
     Reservation,
 )
@@ -197,6 +198,11 @@ class Access(Register):
     def released(self, bundle: BundleDigest) -> int:
         """The independent vectors of `bundle` released or set aside, over all people."""
         return self._store.released(bundle)
+
+    def follow_policies(self) -> PolicyStanding:
+        """Which rules are in force, after a look at their folder; and what is wrong with it."""
+        self._policies.reload_if_changed()
+        return PolicyStanding(self._policies.current.version, self._policies.problem)
 
     def _judge(
         self, request: AccessRequest, person: Person, grant: Grant, now_ms: int

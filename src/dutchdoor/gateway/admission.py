@@ -17,12 +17,13 @@ from dutchdoor.gateway.attempt import Attempt
 from dutchdoor.gateway.model import (
     InferenceRequest,
     Prompt,
+    RefusedByGuard,
     RefusedByRule,
     logprobs_asked,
 )
 from dutchdoor.gateway.ports import Access, Decisions, Rules, Runtime
 from dutchdoor.gateway.standing import decision_in_force
-from dutchdoor.guard.model import Action, Verdict
+from dutchdoor.guard.model import HAZARD_WORDS, Action, Verdict
 from dutchdoor.runtime.protocol import Tokenize, Tokenized
 
 __all__ = ["Admission"]
@@ -214,10 +215,18 @@ class Admission:
             raise content_refused(verdict)
 
 
-def content_refused(verdict: Verdict | None) -> RefusedByRule:
-    """The refusal of a prompt that the guard blocks; it names the hazard, never the threshold."""
-    hazards = ", ".join(verdict.categories) if verdict and verdict.categories else "unspecified"
-    message = f"the guard blocks this prompt (hazard: {hazards})"
-    hint = "rephrase the prompt; if the guard is wrong, tell the operator the inference's id"
+def content_refused(verdict: Verdict | None) -> RefusedByGuard:
+    """The refusal of a prompt that the guard blocks; to the caller it names the hazard alone.
+
+    The record keeps the rule, the layer, the score and the threshold.
+    """
+    names = verdict.categories if verdict is not None else ()
+    hazards = [HAZARD_WORDS[name] for name in names if name in HAZARD_WORDS]
+    about = " and ".join(hazards) or "harm that it does not name further"
+    message = f"the guard refuses this prompt: it reads it as a request about {about}"
+    hint = (
+        "if the guard is wrong, tell the operator of this server and quote the inference id of "
+        "this answer: the record says why"
+    )
     rule = ", ".join(verdict.reasons[:3]) if verdict and verdict.layer == "rules" else "guard"
-    return RefusedByRule(Refusal("content_filter", message, rule or "guard", hint))
+    return RefusedByGuard(Refusal("content_filter", message, rule or "guard", hint))

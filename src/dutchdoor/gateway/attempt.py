@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from dutchdoor.access.model import (
@@ -109,11 +109,20 @@ class Attempt:
             self.mailbox.cut_off(error)
 
 
+class Waiting(NamedTuple):
+    """How much had left when the rest began to wait for the end's record."""
+
+    pieces: int
+    tokens: int
+    vectors: int
+
+
 @dataclass
 class Ending:
     """How an inference ended, collected while it runs. released: text that left, in order.
 
-    completion_tokens: that the runtime is known to have made; at least those that left.
+    completion_tokens: that the runtime is known to have made; at least those that left. data: an
+    answer that leaves all at once, after the end's record. waiting: see `hold_rest`.
     """
 
     outcome: Outcome = Outcome.CANCELLED
@@ -125,6 +134,28 @@ class Ending:
     released: list[str] = field(default_factory=list)
     data: bytes | None = None
     verdicts: list[Verdict] = field(default_factory=list)
+    waiting: Waiting | None = None
+
+    def hold_rest(self) -> None:
+        """What is released from now on leaves only after the end is durable."""
+        if self.waiting is None:
+            self.waiting = Waiting(len(self.released), self.released_tokens, self.vectors)
+
+    def unrecorded(self, code: str) -> Ending:
+        """How it ended for the caller where the end could not be recorded in time: what waited
+        for the record stayed inside, so it failed, with no more than what had left by then."""
+        kept = self.waiting or Waiting(len(self.released), self.released_tokens, self.vectors)
+        at_once = self.data is not None
+        return replace(
+            self,
+            outcome=Outcome.FAILED,
+            code=code,
+            released=self.released[: kept.pieces],
+            released_tokens=kept.tokens,
+            vectors=0 if at_once else kept.vectors,
+            data=b"" if at_once else None,
+            waiting=None,
+        )
 
     def content(self) -> bytes:
         """The bytes that the completion's commitment is over: what left, exactly."""

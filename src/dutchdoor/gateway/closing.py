@@ -74,7 +74,9 @@ class Closing:
         if attempt.reservation is not None:
             # What the guard refused counts as a request, so that it cannot be probed for free.
             await self.settle(attempt, Amounts(requests=1 if attempt.verdicts else 0))
-        if attempt.caller is None or error.code == "evidence_unavailable":
+        if attempt.caller is None:
+            return stopped(error)  # No entry bears the inference's name: nothing to quote.
+        if error.code == "evidence_unavailable":
             return stopped(error, attempt.inference)
         try:
             body = refused_body(attempt, error)
@@ -96,10 +98,20 @@ class Closing:
         completion = Opening(new_salt(), ending.content())
         openings = {"prompt": attempt.prompt, "completion": completion}
         lost_content = await self._keep(attempt, openings)
-        if lost_content is not None and ending.outcome is Outcome.COMPLETED:
-            ending.outcome, ending.code = Outcome.FAILED, lost_content.code
+        if lost_content is not None and ending.outcome in {Outcome.COMPLETED, Outcome.BLOCKED}:
+            ending = ending.unrecorded(lost_content.code)
+            completion = Opening(new_salt(), ending.content())
         body = done_body(attempt, ending, completion)
-        recorded = await self._recorder.record(EntryKind.INFERENCE_DONE, body, owed=True)
+        # Where this cannot be recorded now, what waits for it never leaves: the entry that is
+        # written later says that it failed, and commits to no more than the caller has.
+        left = ending.unrecorded("evidence_unavailable")
+        left_opening = Opening(new_salt(), left.content())
+        owed = done_body(attempt, left, left_opening)
+        try:
+            recorded = await self._recorder.record(EntryKind.INFERENCE_DONE, body, owed=owed)
+        except DutchdoorError:
+            await self._keep(attempt, {"prompt": attempt.prompt, "completion": left_opening})
+            raise
         if lost_content is not None:
             raise lost_content
         # 11 receipt

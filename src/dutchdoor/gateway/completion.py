@@ -61,7 +61,10 @@ class Completion:
                     ending.completion_tokens += 1
                     if self._request.sampling.logprobs >= 0 and letter.logprob is None:
                         raise _broken()  # A field that is missing is an error, never empty.
-                delta = self._leave(self._screen.push(letter))
+                cleared = self._screen.push(letter)
+                if self._screen.blocked:
+                    ending.hold_rest()
+                delta = self._leave(cleared)
                 if self._screen.blocked:
                     self._end(Outcome.BLOCKED, "content_filter", ())
                     self.tail = delta
@@ -100,6 +103,7 @@ class Completion:
 
     def _finish(self, done: Done) -> None:
         rest = self._screen.finish()
+        self._ending.hold_rest()
         self.tail = self._leave(rest)
         if self._screen.blocked:
             self._end(Outcome.BLOCKED, "content_filter", done.verdicts)

@@ -38,6 +38,8 @@ class InferenceIndex:
         self._places: OrderedDict[str, Place] = OrderedDict()
         self.open: dict[str, str] = {}
         """Inferences begun and not ended, with the gateway that began them; never forgotten."""
+        self.policies = ""
+        """The version of the access rules that the log names last."""
 
     @property
     def size(self) -> int:
@@ -67,6 +69,8 @@ class InferenceIndex:
         return place is not None and place.end >= 0
 
     def _take(self, index: int, entry: Entry) -> None:
+        if entry.kind is EntryKind.POLICY_LOADED:
+            self.policies = str(entry.body.get("policies", ""))
         inference = entry.body.get("inference")
         if not isinstance(inference, str):
             return

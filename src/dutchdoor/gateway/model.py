@@ -28,6 +28,7 @@ __all__ = [
     "Outcome",
     "ProbeRead",
     "Prompt",
+    "RefusedByGuard",
     "RefusedByRule",
     "Route",
     "Sampling",
@@ -216,7 +217,7 @@ class Stopped:
     """The end, where something said no or broke; before `Started` or in the middle.
 
     family: as in `errors.py` (`refused`, `invalid`, `unavailable`, `not_found`). rule: the
-    policy, budget or guard rule that decided. missing: what would have to be there.
+    policy or budget that decided; empty where the guard did. missing: what would have to be there.
     """
 
     family: str
@@ -253,13 +254,28 @@ class ActivationsRead:
 
 
 class RefusedByRule(Refused):
-    """A refusal that names the rule that decided and what is missing."""
+    """A refusal that names the rule that decided and what is missing.
+
+    rule: for the record. told_rule: for the caller.
+    """
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message, code=refusal.code, hint=refusal.hint)
         self.rule = refusal.rule
+        self.told_rule = refusal.rule
         self.missing = refusal.missing
         self.grant = refusal.grant
+
+
+class RefusedByGuard(RefusedByRule):
+    """The guard's refusal of a prompt; its rule is for the record, never for the caller.
+
+    Which layer and which rule spoke would tell an attacker how close they are.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.told_rule = ""
 
 
 def unexpected(error: Exception) -> Unavailable:
@@ -284,7 +300,7 @@ def stopped(error: DutchdoorError, inference: str = "") -> Stopped:
         code=error.code,
         message=error.message,
         hint=error.hint,
-        rule=getattr(error, "rule", ""),
+        rule=getattr(error, "told_rule", ""),
         missing=tuple(getattr(error, "missing", ())),
         inference=inference,
     )

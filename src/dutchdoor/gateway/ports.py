@@ -15,6 +15,7 @@ from dutchdoor.access.model import (
     Amounts,
     Caller,
     Grant,
+    PolicyStanding,
     Refusal,
     Reservation,
 )
@@ -135,6 +136,10 @@ class Access(Protocol):
 
     def released(self, bundle: BundleDigest) -> int:
         """Independent vectors of the bundle released or set aside, over all people."""
+        ...
+
+    def follow_policies(self) -> PolicyStanding:
+        """The rules in force, those of the folder where it is right. Raises nothing of ours."""
         ...
 
     def list_grants(self, person: PersonId | None = None) -> tuple[Grant, ...]: ...

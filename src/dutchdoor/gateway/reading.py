@@ -13,7 +13,7 @@ from dutchdoor.access.model import Amounts
 from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
 from dutchdoor.evidence.decision import Depth
 from dutchdoor.evidence.model import EntryKind
-from dutchdoor.gateway.admission import Admission
+from dutchdoor.gateway.admission import Admission, content_refused
 from dutchdoor.gateway.attempt import Attempt, Ending, HangUp, new_attempt
 from dutchdoor.gateway.closing import Closed, Closing
 from dutchdoor.gateway.completion import check_verdicts, verdicts_of
@@ -31,6 +31,7 @@ from dutchdoor.gateway.model import (
 )
 from dutchdoor.gateway.ports import Runtime
 from dutchdoor.gateway.recorder import Recorder
+from dutchdoor.guard.model import Action, Verdict
 from dutchdoor.runtime.model import Blocked
 from dutchdoor.runtime.protocol import (
     Activations,
@@ -260,8 +261,9 @@ class Reading:
             letter = take(await attempt.mailbox.next(), ending)
             ending.outcome, ending.reason = Outcome.COMPLETED, "stop"
         except Exception as error:  # Whatever breaks, nothing leaves, and the log says so.
-            failure = _ours(error)
             ending.vectors, ending.data = 0, b""
+            blocked = isinstance(error, Blocked)
+            failure = content_refused(_blocking(error)) if blocked else _ours(error)
             failure = await self._life.explain(attempt, ending, failure)
             if isinstance(error, Blocked):
                 ending.verdicts.extend(error.verdicts)
@@ -288,3 +290,8 @@ def _ours(error: Exception) -> DutchdoorError:
 
 def _broken() -> Unavailable:
     return Unavailable("the runtime's answer is not one", code="runtime_failed", hint="try again")
+
+
+def _blocking(error: Exception) -> Verdict | None:
+    verdicts = error.verdicts if isinstance(error, Blocked) else ()
+    return next((verdict for verdict in verdicts if verdict.action is Action.BLOCK), None)

@@ -19,7 +19,7 @@ class Recorder:
     """Records entries, and tells at once when the log cannot.
 
     owed: ends of inferences that could not be recorded. Nothing of those inferences left after the
-    failure; their entries are written as soon as the log takes entries again.
+    failure; their entries say just that, and are written as soon as the log takes entries again.
     """
 
     def __init__(self, evidence: Evidence, clock: Clock) -> None:
@@ -34,9 +34,9 @@ class Recorder:
         self._on_failure = listener
 
     async def record(
-        self, kind: EntryKind, body: dict[str, Any], *, owed: bool = False
+        self, kind: EntryKind, body: dict[str, Any], *, owed: dict[str, Any] | None = None
     ) -> Recorded:
-        """The entry, durable. owed: keep it for later where that fails.
+        """The entry, durable. owed: the body to write later where that fails; None for nothing.
 
         Raises Refused: the log's own gate refuses it (no decision in force covers it any more).
         Raises Unavailable: it is not known to be durable, whatever the reason was.
@@ -48,8 +48,8 @@ class Recorder:
             raise
         except Exception as error:  # Any failure to record stops what was to be recorded.
             self.failing = True
-            if owed and len(self.owed) < OWED_MAX:
-                self.owed.append(entry)
+            if owed is not None and len(self.owed) < OWED_MAX:
+                self.owed.append(Entry(kind, entry.time_ms, owed))
             unavailable = Unavailable(
                 "the evidence log cannot record, so nothing is released",
                 code="evidence_unavailable",

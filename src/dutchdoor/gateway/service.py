@@ -46,6 +46,7 @@ from dutchdoor.gateway.model import (
     stopped,
     unexpected,
 )
+from dutchdoor.gateway.policies import PolicyWatch
 from dutchdoor.gateway.ports import Access, Decisions, Evidence, Rules, Runtime
 from dutchdoor.gateway.presence import Presence
 from dutchdoor.gateway.recorder import Recorder
@@ -103,6 +104,7 @@ class Gateway:
             recorder=self.recorder,
             clock=clock,
         )
+        self.policies = PolicyWatch(self.admission, self.index, self.recorder)
         self.closing = Closing(
             admission=self.admission,
             evidence=evidence,
@@ -145,7 +147,8 @@ class Gateway:
             admission=self.admission,
             folder=self._folder,
         )
-        self.watch.start(self.closing.settle_late)
+        await self.policies.follow()
+        self.watch.start(self.closing.settle_late, self.policies.follow)
         return lost
 
     def wind_down(self) -> None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["HAZARDS", "Action", "Verdict", "allow", "worst"]
+__all__ = ["HAZARDS", "HAZARD_WORDS", "Action", "Verdict", "allow", "worst"]
 
-HAZARDS: tuple[str, ...] = (
-    "violent_crimes",
-    "nonviolent_crimes",
-    "sex_related_crimes",
-    "child_sexual_exploitation",
-    "indiscriminate_weapons_cbrne",
-    "suicide_and_self_harm",
-    "hate",
-    "defamation",
-    "privacy",
-    "intellectual_property",
-    "specialized_advice",
-    "sexual_content",
-)
-"""The hazards of MLCommons AILuminate 1.0, the guard's categories."""
+HAZARD_WORDS: Mapping[str, str] = {
+    "violent_crimes": "violent crimes",
+    "nonviolent_crimes": "crimes without violence",
+    "sex_related_crimes": "sexual crimes",
+    "child_sexual_exploitation": "the sexual exploitation of children",
+    "indiscriminate_weapons_cbrne": "weapons that kill indiscriminately",
+    "suicide_and_self_harm": "suicide or self-harm",
+    "hate": "hate",
+    "defamation": "defamation",
+    "privacy": "other people's private data",
+    "intellectual_property": "other people's intellectual property",
+    "specialized_advice": "advice that takes a professional",
+    "sexual_content": "sexual content",
+}
+"""The hazards of MLCommons AILuminate 1.0, the guard's categories, and each in plain words."""
+
+HAZARDS: tuple[str, ...] = tuple(HAZARD_WORDS)
 
 
 class Action(StrEnum):

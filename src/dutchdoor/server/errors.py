@@ -3,6 +3,8 @@
     {"error": {"message", "type", "param", "code",
                "dutchdoor": {"rule", "hint", "missing", "inference"}}}
 
+A refusal of the guard's has no rule: that is for the record.
+
 `docs/reference/errors.md` lists the codes; a test holds it to the source.
 """
 
@@ -19,10 +21,14 @@ __all__ = ["BadRequest", "Problem", "problem_of"]
 
 
 class BadRequest(Invalid):
-    """A request that cannot be understood. param: the field that is wrong, "" for the whole."""
+    """A request that cannot be understood. param: the field that is wrong, "" for the whole.
+
+    hint: where there is none of its own, the place that says what the field takes.
+    """
 
     def __init__(self, message: str, *, code: str, param: str = "", hint: str = "") -> None:
-        super().__init__(message, code=code, hint=hint)
+        what = f"what '{param}' takes" if param else "what this path takes"
+        super().__init__(message, code=code, hint=hint or f"GET /openapi.json says {what}")
         self.param = param
 
 

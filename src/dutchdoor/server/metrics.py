@@ -56,6 +56,11 @@ class Metrics:
             "1 while the evidence log cannot be written or followed.",
             registry=self._registry,
         )
+        self.policies_stale = Gauge(
+            "dutchdoor_policies_stale",
+            "1 while the files in policies/ are not right, and older rules are in force.",
+            registry=self._registry,
+        )
         self.owed = Gauge(
             "dutchdoor_owed_entries",
             "Ends of inferences that wait for the log to take entries again.",

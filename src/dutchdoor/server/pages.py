@@ -9,6 +9,7 @@ from dutchdoor.clock import to_iso
 from dutchdoor.errors import DutchdoorError, NotFound
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.runtime.protocol import Description
+from dutchdoor.server.console.markdown import html_of
 from dutchdoor.server.http import Exchange
 from dutchdoor.server.parts import Parts
 
@@ -16,13 +17,17 @@ __all__ = ["greeting", "health", "metrics", "ready", "static", "status"]
 
 
 class Standing(NamedTuple):
-    """How things stand. troubles: code and message of each thing that keeps inferences away."""
+    """How things stand: code and message of each trouble.
+
+    troubles: what keeps inferences away. warnings: what needs somebody's eyes while they go on.
+    """
 
     description: Description | None
     decision: Decision | None
     entries: int
     running: int
     troubles: list[tuple[str, str]]
+    warnings: list[tuple[str, str]]
 
 
 async def standing_of(parts: Parts) -> Standing:
@@ -45,7 +50,10 @@ async def standing_of(parts: Parts) -> Standing:
     except (DutchdoorError, OSError):
         entries = gateway.index.size
         troubles.append(("evidence_unavailable", "the evidence log cannot be read"))
-    return Standing(description, decision, entries, gateway.watch.running_count, troubles)
+    stale = gateway.policies.trouble
+    warnings = [(stale.code, stale.message)] if stale is not None else []
+    running = gateway.watch.running_count
+    return Standing(description, decision, entries, running, troubles, warnings)
 
 
 async def greeting(exchange: Exchange, parts: Parts) -> None:
@@ -59,12 +67,15 @@ async def health(exchange: Exchange, parts: Parts) -> None:
 
 
 async def ready(exchange: Exchange, parts: Parts) -> None:
-    """Whether inferences can begin now, and what keeps them away."""
+    """Whether inferences can begin now, and what keeps them away or needs somebody's eyes."""
     standing = await standing_of(parts)
-    rows = [{"code": code, "message": message} for code, message in standing.troubles]
-    status_text = "not_ready" if rows else "ready"
+    found = [*standing.troubles, *standing.warnings]
+    rows = [{"code": code, "message": message} for code, message in found]
+    status_text = "degraded" if found else "ready"
+    if standing.troubles:
+        status_text = "not_ready"
     await exchange.reply_json(
-        {"status": status_text, "troubles": rows}, status=503 if rows else 200
+        {"status": status_text, "troubles": rows}, status=503 if standing.troubles else 200
     )
 
 
@@ -75,6 +86,7 @@ async def metrics(exchange: Exchange, parts: Parts) -> None:
     gauges.log_entries.set(gateway.index.size)
     failing = gateway.watch.trouble is not None or gateway.recorder.failing
     gauges.log_failing.set(1 if failing else 0)
+    gauges.policies_stale.set(1 if gateway.policies.trouble is not None else 0)
     gauges.owed.set(len(gateway.recorder.owed))
     await exchange.reply(200, gauges.text(), "text/plain; version=0.0.4; charset=utf-8")
 
@@ -83,10 +95,10 @@ async def status(exchange: Exchange, parts: Parts) -> None:
     """The status page."""
     from dutchdoor.server.console.page import render_status  # Jinja is for this page alone.
 
-    html = render_status(_facts(await standing_of(parts), parts.version))
+    page = render_status(_facts(await standing_of(parts), parts.version))
     policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'"
     headers = [("content-security-policy", policy), ("x-frame-options", "DENY")]
-    await exchange.reply(200, html, "text/html; charset=utf-8", headers)
+    await exchange.reply(200, page, "text/html; charset=utf-8", headers)
 
 
 async def static(exchange: Exchange, parts: Parts) -> None:
@@ -105,6 +117,7 @@ def _facts(standing: Standing, version: str) -> dict[str, Any]:
         "entries": standing.entries,
         "running": standing.running,
         "troubles": standing.troubles,
+        "warnings": standing.warnings,
         "decision": None,
         "runtime": None,
     }
@@ -115,7 +128,7 @@ def _facts(standing: Standing, version: str) -> dict[str, Any]:
             "bundle": decision.bundle,
             "level": str(decision.level).replace("_", " "),
             "stage": decision.stage,
-            "reasons": decision.reasons,
+            "reasons": html_of(decision.reasons),
             "not_before": to_iso(decision.not_before_ms),
             "not_after": to_iso(decision.not_after_ms),
             "audiences": [

@@ -72,6 +72,14 @@ class ChatTurn(msgspec.Struct, frozen=True):
 
 Turn = tuple[str, str]
 
+_WORDS = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "of length": "of a length",
+}
+
 
 def decode_object(body: bytes) -> dict[str, Any]:
     """The JSON object in `body` (unverified bytes), without the fields that are null.
@@ -117,10 +125,22 @@ def convert(value: Any, kind: type[_Body]) -> _Body:
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError, OverflowError) as error:
-        text = str(error)
-        found = re.search(r"at `\$\.?([^`]*)`", text)
-        param = found.group(1) if found else ""
-        raise BadRequest(text, code="bad_request", param=param) from error
+        param, reason = _explained(str(error))
+        message = f"{param}: {reason}" if param else reason
+        raise BadRequest(message, code="bad_request", param=param) from error
+
+
+def _explained(text: str) -> tuple[str, str]:
+    """The field that the decoder's `text` is about ("" for none), and what is wrong, in words."""
+    missing = re.search(r"missing required field `([^`]*)`", text)
+    place = re.search(r" - at `\$\.?([^`]*)`", text)
+    around = place.group(1) if place else ""
+    if missing:
+        return ".".join(part for part in (around, missing.group(1)) if part), "it is missing"
+    reason = re.sub(r" - at `.*", "", text).replace("`", "").replace(" | ", " or ")
+    for kind, word in _WORDS.items():
+        reason = re.sub(rf"\b{kind}\b", word, reason)
+    return around[:256], (reason[:1].lower() + reason[1:])[:256]
 
 
 def turns_of(messages: list[ChatTurn]) -> list[Turn]:
