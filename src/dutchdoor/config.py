@@ -25,6 +25,7 @@ __all__ = [
     "ServerConfig",
     "find_workspace",
     "load_config",
+    "missing_hint",
 ]
 
 CONFIG_NAME = "dutchdoor.toml"
@@ -165,6 +166,20 @@ def find_workspace(start: Path) -> Places:
         code="no_workspace",
         hint="make a workspace with 'dutchdoor init', or name one with --workspace DIR",
     )
+
+
+def missing_hint(folder: Path, what: str) -> str:
+    """What to do where `what` is missing in the workspace `folder`.
+
+    A folder with a configuration was a whole workspace once: what is missing there was lost, and
+    making it anew would hide that.
+    """
+    if (folder / CONFIG_NAME).is_file():
+        return (
+            f"this workspace has lost {what}: stop what runs here and restore it from a backup; "
+            "do not run 'dutchdoor init' in its place"
+        )
+    return "make a workspace first: dutchdoor init"
 
 
 def load_config(path: Path) -> Config:

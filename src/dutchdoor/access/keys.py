@@ -19,6 +19,7 @@ import zlib
 from pathlib import Path
 from typing import Final, NoReturn
 
+from dutchdoor.config import missing_hint
 from dutchdoor.errors import Invalid, NotFound, Refused, Unavailable
 
 __all__ = ["ApiKey", "HashKey", "create_hash_key", "load_hash_key"]
@@ -134,7 +135,7 @@ def load_hash_key(path: Path) -> HashKey:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             data = file.read(HASH_KEY_BYTES + 1)
     except FileNotFoundError as error:
-        hint = "make a workspace with 'dutchdoor init', or restore the keyring"
+        hint = missing_hint(path.parent.parent, "the key of its people's keys, keyring/access.key")
         raise NotFound(f"{path} does not exist", code="no_access_key", hint=hint) from error
     except OSError as error:
         raise Unavailable(f"{path} cannot be read", code="keyring_unavailable") from error

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from dutchdoor.config import missing_hint
 from dutchdoor.db.schema import SCHEMA_REVISION
 from dutchdoor.errors import Invalid, NotFound, Unavailable
 
@@ -113,7 +114,7 @@ def open_database(url: str, limits: DatabaseLimits | None = None) -> Database:
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
-        hint = "make a workspace with 'dutchdoor init'"
+        hint = missing_hint(Path(str(parsed.database)).parent, "its state database")
         raise NotFound("there is no state database here", code="no_database", hint=hint)
     database = Database(url, limits)
     try:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dutchdoor.clock import Clock
+from dutchdoor.config import missing_hint
 from dutchdoor.errors import DutchdoorError, Invalid, NotFound, Refused
 from dutchdoor.evidence.checkpoint import Checkpoint
 from dutchdoor.evidence.files import Files
@@ -71,7 +72,7 @@ class Log:
         self._signer = signer
         self._gate = gate
         if not segment_numbers(folder):
-            hint = "make a workspace first: dutchdoor init"
+            hint = missing_hint(folder.parent, "its evidence log")
             raise NotFound(f"there is no log in {folder}", code="no_log", hint=hint)
         with or_unavailable():
             self._lock = FolderLock(folder)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from dutchdoor.config import missing_hint
 from dutchdoor.errors import NotFound, Tampered, Unavailable
 from dutchdoor.evidence.checkpoint import Checkpoint, open_checkpoint
 from dutchdoor.evidence.journal import SEGMENT_ENTRIES, read_frames, segment_path
@@ -111,7 +112,7 @@ class LogReader:
         try:
             return (self.folder / "checkpoint").read_bytes()
         except FileNotFoundError as error:
-            hint = "make a workspace first: dutchdoor init"
+            hint = missing_hint(self.folder.parent, "the checkpoint of its evidence log")
             message = f"there is no log in {self.folder}"
             raise NotFound(message, code="no_log", hint=hint) from error
         except OSError as error:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dutchdoor import canonical
+from dutchdoor.config import missing_hint
 from dutchdoor.errors import Invalid, NotFound, Unavailable
 from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.note import VerifierKey, decode_base64
@@ -89,7 +90,7 @@ def load_trust(path: Path) -> Trust:
     try:
         return parse_trust(path.read_bytes())
     except FileNotFoundError as error:
-        hint = "make a workspace first: dutchdoor init"
+        hint = missing_hint(path.parent, f"its trust file, {path.name}")
         raise NotFound(f"there is no {path}", code="no_trust", hint=hint) from error
     except OSError as error:
         raise Unavailable(f"{path} cannot be read", code="trust_unavailable") from error
