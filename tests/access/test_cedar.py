@@ -137,10 +137,24 @@ def test_a_decision_file_narrows_one_bundle_and_leaves_others(folder: Path) -> N
     assert policies.rule_on(elsewhere, public, grant([S])).permits
 
 
-def test_no_rules_at_all_refuse_everything(folder: Path) -> None:
+def test_rules_that_are_all_taken_away_refuse_everything_at_once(folder: Path) -> None:
+    book = PolicyBook(folder)
     (folder / "base.cedar").unlink()
-    ruling = PolicyBook(folder).current.rule_on(request(), PERSON, grant([S]))
+    assert book.reload_if_changed()
+    ruling = book.current.rule_on(request(), PERSON, grant([S]))
     assert (ruling.permits, ruling.rule) == (False, DEFAULT_DENY)
+    assert book.problem == "there are no rules: everything is refused"
+
+
+def test_a_folder_without_rules_is_no_start(folder: Path) -> None:
+    (folder / "base.cedar").unlink()
+    with pytest.raises(Invalid) as caught:
+        PolicyBook(folder)
+    assert caught.value.code == "no_policies"
+    (folder / "schema.cedarschema").unlink()
+    with pytest.raises(Invalid) as caught:
+        PolicyBook(folder)
+    assert caught.value.code == "no_policies"
 
 
 def test_a_broad_rule_by_hand_does_not_reach_beyond_grant_and_decision(folder: Path) -> None:
