@@ -37,12 +37,6 @@ AUDITOR = "Ada (auditor)"
 WINDOWS = 48
 WINDOW_BYTES = 64
 
-REASONS = (
-    "A small model that knows little more than a search engine gives. It hardly refuses by itself, "
-    "so the guard carries the safeguard, and the decision names it. Opening it to vetted "
-    "researchers and a few developers first lets us learn before anybody else is let in."
-)
-
 
 @dataclass
 class Story:
@@ -257,17 +251,14 @@ def audit(story: Story) -> None:
                 AuditRun(limit=story.samples, examples=story.examples),
                 progress=progress,
             )
-        teller.seen(f"the guard's probe is fitted on the model itself: {_told(outcome.card)}")
+        teller.seen(f"the guard's probe is fitted on the model itself; {probe_told(outcome.card)}")
         story.facts["probe"] = outcome.card
         for finding in outcome.findings:
             teller.detail(f"finding ({finding.severity}): {finding.text}")
             if finding.blocks:
-                found.settle(
-                    finding.id,
-                    FindingStatus.MITIGATED,
-                    "the decision requires the guard for everybody it lets in",
-                    person.name,
-                )
+                status, reason = settlement_of(finding)
+                found.settle(finding.id, status, reason, person.name)
+                teller.detail(f"{status}: {reason.partition(': ')[0]}")
         found.sign(signer)
         summary = found.complete(signer, workspace.record)
         for row in summary.evaluations:
@@ -291,14 +282,3 @@ def decide(story: Story) -> None:
         )
         teller.seen("approved by two people, each with their own key; in force")
         story.facts["decision"] = decision.id
-
-
-def _told(card: dict[str, Any]) -> str:
-    """The card's first figures in one line."""
-    measured = card.get("measured", card)
-    left_out = measured["sources_left_out"]["auroc"]
-    examples = measured["examples"]
-    return (
-        f"AUROC {left_out['value']} on sources it was not fitted on "
-        f"({examples['harmful']} harmful, {examples['benign']} benign texts)"
-    )
