@@ -20,7 +20,9 @@ from dutchdoor.app.example import EXAMPLE_NAME, ensure_example_model
 from dutchdoor.app.people import ensure_person
 from dutchdoor.app.running import Running
 from dutchdoor.app.workspace import APPROVERS_DEFAULT, AUDITORS_DEFAULT, Workspace, make_workspace
-from dutchdoor.audit.model import DocumentKind, FindingStatus
+from dutchdoor.audit.evaluations.catalogue import names_of
+from dutchdoor.audit.model import DocumentKind
+from dutchdoor.cli.demo_findings import REASONS, probe_told, settlement_of
 from dutchdoor.cli.teller import Teller
 from dutchdoor.config import Places
 from dutchdoor.errors import Invalid
@@ -248,7 +250,11 @@ def audit(story: Story) -> None:
             outcome = run_audit(
                 workspace,
                 found,
-                AuditRun(limit=story.samples, examples=story.examples),
+                AuditRun(
+                    limit=story.samples,
+                    examples=story.examples,
+                    evaluations=names_of("short"),
+                ),
                 progress=progress,
             )
         teller.seen(f"the guard's probe is fitted on the model itself; {probe_told(outcome.card)}")
