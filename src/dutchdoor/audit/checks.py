@@ -8,12 +8,13 @@ from typing import Any
 from dutchdoor.audit.artifacts import Artifact, read_artifacts
 from dutchdoor.audit.card import NO_CARD, load_card
 from dutchdoor.audit.document import Document
+from dutchdoor.audit.documents.crossing import check_cited, check_document
 from dutchdoor.audit.evaluate import log_digest
 from dutchdoor.audit.findings import FindingRules, derive
 from dutchdoor.audit.folder import AuditFolder, AuditSubject
 from dutchdoor.audit.graph import needs_of
 from dutchdoor.audit.measure import Evaluation
-from dutchdoor.audit.model import DocumentKind, Finding
+from dutchdoor.audit.model import DocumentKind, Finding, Scale
 from dutchdoor.audit.template import TEMPLATES
 from dutchdoor.errors import DutchdoorError, Invalid, Tampered
 
@@ -59,6 +60,8 @@ def check_ready(kind: DocumentKind, folder: AuditFolder, subject: AuditSubject) 
     check = _CHECKS.get(kind)
     if check is not None:
         check(document, folder)
+    if subject.scale is Scale.FULL:
+        check_document(kind, document, folder)
 
 
 def _check_principles(document: Document, folder: AuditFolder) -> None:
@@ -93,6 +96,7 @@ def _check_testing(document: Document, folder: AuditFolder) -> None:
         if finding.principle not in principles:
             message = f"finding {finding.id} names no principle of S0 ({finding.principle})"
             raise _unfinished(DocumentKind.T2, message)
+    check_cited(folder, ((row.principle, row.harm) for row in testing.findings))
     artifacts = _artifacts(folder)
     fitted = testing.probe
     card = load_card(folder.card, fitted["card_digest"]) if fitted["digest"] else NO_CARD

@@ -13,10 +13,12 @@ short file must not unfold into a large one), no repeated keys, no dates (they s
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import secrets
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ __all__ = [
 ]
 
 DOCUMENT_BYTES_MAX = 1 << 20
+PARSED_MAX = 64
+"""Pages that are kept parsed."""
 _FENCE = "---\n"
 
 
@@ -130,6 +134,12 @@ def read_yaml(text: str, *, where: str) -> Any:
     Raises Invalid: not YAML, an alias, a repeated key, or a value that is neither text, a whole
     number, true, false, null, a list nor a mapping.
     """
+    # Parsing is slow and an audit reads the same pages many times; callers may change their copy.
+    return copy.deepcopy(_parse(text, where))
+
+
+@lru_cache(maxsize=PARSED_MAX)
+def _parse(text: str, where: str) -> Any:
     try:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, stricter than it
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dutchdoor import canonical
 from dutchdoor.audit.document import (
     DOCUMENT_BYTES_MAX,
     Document,
@@ -86,6 +87,11 @@ class AuditFolder:
     @property
     def card(self) -> Path:
         return self.path / CARD_NAME
+
+    @property
+    def catalogues(self) -> Path:
+        """The workspace's own catalogues, beside its folder of audits; they need not be there."""
+        return self.path.parent.parent / "catalogues"
 
     def create(self, subject: AuditSubject, documents: Mapping[DocumentKind, Document]) -> None:
         """Make the folder with its first documents. Raises Refused: it exists already."""
@@ -203,6 +209,11 @@ class AuditFolder:
         except FileNotFoundError:
             return None
 
+    def summary_digest(self) -> str:
+        """The digest of the signed summary's envelope, "" before the audit is completed."""
+        envelope = self.summary()
+        return "" if envelope is None else "sha256:" + canonical.sha256_hex(envelope)
+
     def write_summary(self, envelope: bytes) -> None:
         """Keep the signed summary: the audit is completed."""
         write_bytes(self.path / SUMMARY_NAME, envelope)
@@ -245,7 +256,7 @@ def _open(
             digest=str(body["digest"]),
             stands_on={DocumentKind(row["kind"]): row["digest"] for row in body["stands_on"]},
             signer=str(body["signer"]),
-            key=statement.signers[0],
+            key=str(body.get("key", statement.signers[0])),
             time_ms=int(body["time_ms"]),
             version=version,
             keys=statement.signers,

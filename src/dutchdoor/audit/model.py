@@ -151,7 +151,7 @@ class Signature:
     """A verified sign-off. stands_on: digests of the needed documents when it was given.
 
     version: 1 for the first sign-off of a document, 2 for the next. keys: of all who signed, where
-    a document takes two; key: the first of them.
+    a document takes two; key: of who signed first, whose name `signer` is.
     """
 
     kind: DocumentKind

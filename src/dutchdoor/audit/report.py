@@ -8,7 +8,7 @@ from dutchdoor.audit.artifacts import Artifact
 from dutchdoor.audit.measure import Evaluation
 from dutchdoor.audit.model import SPECIFICATIONS, DocumentKind, Finding
 
-__all__ = ["artifacts_part", "summary_part", "testing_part"]
+__all__ = ["artifacts_part", "summary_part", "table", "testing_part"]
 
 
 def artifacts_part(artifacts: Iterable[Artifact]) -> str:
@@ -23,7 +23,7 @@ def artifacts_part(artifacts: Iterable[Artifact]) -> str:
         )
         for row in artifacts
     ]
-    return _table(("artifact", "", "found as", "digest", "gap"), rows)
+    return table(("artifact", "", "found as", "digest", "gap"), rows)
 
 
 def testing_part(
@@ -69,7 +69,7 @@ def summary_part(
     ]
     parts = [
         "## What this stands on",
-        _table(("", "document", "digest"), listed),
+        table(("", "document", "digest"), listed),
         "## Figures",
         _evaluations(evaluations),
         "## Findings",
@@ -93,7 +93,7 @@ def _evaluations(evaluations: Sequence[Evaluation]) -> str:
         )
         for row in evaluations
     ]
-    return _table(("evaluation", "measured", "also", "stopped by the guard", "seed"), rows)
+    return table(("evaluation", "measured", "also", "stopped by the guard", "seed"), rows)
 
 
 def _findings(findings: Sequence[Finding]) -> str:
@@ -116,7 +116,8 @@ def _findings(findings: Sequence[Finding]) -> str:
     return "\n\n".join(blocks)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; line ends and bars inside cells are made harmless."""
     lines = [_row(head), _row(["---"] * len(head)), *(_row(row) for row in rows)]
     return "\n".join(lines)
 

@@ -18,8 +18,10 @@ from collections.abc import Mapping
 from dutchdoor.audit.model import SPECIFICATIONS, DocumentKind, Producer, Scale
 from dutchdoor.errors import Refused
 from dutchdoor.evidence.decision import Trust
+from dutchdoor.evidence.ports import Signer
+from dutchdoor.evidence.statement import key_id
 
-__all__ = ["audit_keys", "document_keys", "must_be_separate", "sign_groups"]
+__all__ = ["audit_keys", "document_keys", "must_be_separate", "must_be_trusted", "sign_groups"]
 
 Group = tuple[str, Mapping[str, bytes]]
 """A role's name, and the public keys by key id that act in it."""
@@ -66,3 +68,11 @@ def must_be_separate(trust: Trust) -> None:
         message = "somebody acts in two roles: auditor, holder or approver"
         hint = "give each role a key of its own; nobody audits what they approve"
         raise Refused(message, code="duties_not_separate", hint=hint)
+
+
+def must_be_trusted(signer: Signer, keys: Mapping[str, bytes]) -> None:
+    """Raises Refused unless the signer's key is among `keys`."""
+    if keys.get(key_id(signer.public_key)) != signer.public_key:
+        message = f"{signer.name} may not sign this: the key is not among the trusted ones for it"
+        hint = "auditors sign what auditors write; trust.json says who they are"
+        raise Refused(message, code="signer_unknown", hint=hint)

@@ -7,11 +7,15 @@ what changed after it was signed, and refuses to complete what is not finished.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dutchdoor.audit.artifacts import BundleFacts
 from dutchdoor.audit.checks import check_ready, read_testing
+from dutchdoor.audit.documents.coverage import Coverage, coverage
+from dutchdoor.audit.documents.crossing import must_not_stop
+from dutchdoor.audit.documents.export import Exported, export
+from dutchdoor.audit.documents.refresh import check_history, refresh
 from dutchdoor.audit.evaluate import (
     EVALUATION_NAMES,
     Endpoint,
@@ -27,10 +31,8 @@ from dutchdoor.audit.filling import (
 )
 from dutchdoor.audit.findings import settle
 from dutchdoor.audit.folder import (
-    DOCUMENT_STATEMENT,
     AuditFolder,
     AuditSubject,
-    missing_roles,
 )
 from dutchdoor.audit.graph import Standing, needs_of
 from dutchdoor.audit.model import (
@@ -42,10 +44,10 @@ from dutchdoor.audit.model import (
     Finding,
     FindingStatus,
     Scale,
-    Signature,
 )
 from dutchdoor.audit.ports import Progress, Record
-from dutchdoor.audit.roles import audit_keys, must_be_separate, sign_groups
+from dutchdoor.audit.roles import audit_keys, document_keys, must_be_separate, must_be_trusted
+from dutchdoor.audit.signing import Signing
 from dutchdoor.audit.standing import is_post_audit, standings_of, status_of
 from dutchdoor.audit.summary import SUMMARY_KIND, AuditSummary, open_summary
 from dutchdoor.audit.template import documents_of, fresh
@@ -54,7 +56,7 @@ from dutchdoor.errors import Invalid, NotFound, Refused
 from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.ports import Signer
-from dutchdoor.evidence.statement import add_signature, key_id, sign_statement
+from dutchdoor.evidence.statement import sign_statement
 from dutchdoor.ids import random_part
 
 __all__ = ["Audit", "ProbeFacts", "list_audits"]
@@ -203,7 +205,32 @@ class Audit:
         """Fill R4 from the signed documents; the file to read. Raises Refused: some are open."""
         self._must_be_open(DocumentKind.R4)
         fill_summary(self._folder)
+        if self._subject.scale is Scale.FULL:
+            refresh(DocumentKind.R4, self._folder, self._subject, self._trust)
         return self._folder.file(DocumentKind.R4)
+
+    def derive(self) -> tuple[DocumentKind, ...]:
+        """Make what follows anew in the documents that are open; which of them changed.
+
+        Raises Refused: the audit is of scale short. Raises as `refresh`.
+        """
+        if self._subject.scale is not Scale.FULL:
+            message = "an audit of scale short has no chart of risks and no failure analysis"
+            raise Refused(message, code="audit_short", hint="dutchdoor audit start --full")
+        before = self._folder.digests()
+        for kind, standing in self._standings().items():
+            if standing.state in {DocumentState.OPEN, DocumentState.REOPENED}:
+                refresh(kind, self._folder, self._subject, self._trust)
+        after = self._folder.digests()
+        return tuple(kind for kind in before if before[kind] != after[kind])
+
+    def coverage(self) -> Coverage:
+        """What the tests are about and what no test is about, by the documents as they are."""
+        return coverage(self._folder)
+
+    def export(self, target: Path, reader: str) -> tuple[Exported, ...]:
+        """Write what a reader of this sensitivity may see. Raises as `documents.export.export`."""
+        return export(self._folder, self._subject, self._trust, target, reader)
 
     def sign(self, signer: Signer, kinds: Iterable[DocumentKind] = ()) -> tuple[DocumentKind, ...]:
         """Sign documents as they are now; without `kinds`, all that may be signed, in order.
@@ -249,7 +276,7 @@ class Audit:
         audit stays as it was.
         """
         self._must_be_unfinished()
-        _must_be_trusted(signer, audit_keys(self._trust))
+        must_be_trusted(signer, audit_keys(self._trust))
         for kind, standing in self._standings().items():
             if is_post_audit(kind):
                 continue
@@ -257,6 +284,9 @@ class Audit:
                 message = f"{kind} ({SPECIFICATIONS[kind].title}) is not signed: {standing.because}"
                 raise Refused(message, code="document_open", hint=self.status().next)
             check_ready(kind, self._folder, self._subject)
+        if self._subject.scale is Scale.FULL:
+            must_not_stop(self._folder)
+            check_history(self._folder, self._subject, self._trust)
         testing = read_testing(self._folder)
         blocking = [finding.id for finding in testing.findings if finding.blocks]
         if blocking:
@@ -297,41 +327,16 @@ class Audit:
             raise Refused(message, code="stage_closed", hint="sign what it stands on first")
         if standing.state is DocumentState.SIGNED:
             raise Refused(f"{kind} is signed already, unchanged", code="already_signed")
-        groups = sign_groups(self._trust, kind, self._subject.scale)
-        _must_be_trusted(signer, {key: value for _, keys in groups for key, value in keys.items()})
-        if self._subject.scale is Scale.FULL:
-            must_be_separate(self._trust)
-        half = self._folder.half_signed(self._subject, self._trust).get(kind)
-        digests, needs = self._folder.digests(), needs_of(kind, self._folder.kinds)
-        stands_on = {need: digests[need] for need in needs}
-        if half and (half.digest, half.stands_on) == (digests[kind], stands_on):
-            self._sign_second(half, signer)
+        signing = Signing(self._folder, self._subject, self._trust)
+        if signing.sign_second(kind, signer):
             return
+        must_be_trusted(signer, document_keys(self._trust, kind, self._subject.scale))
         if kind is DocumentKind.R4:
             self.report()
+        elif self._subject.scale is Scale.FULL:
+            refresh(kind, self._folder, self._subject, self._trust)
         check_ready(kind, self._folder, self._subject)
-        body = {
-            "audit": self._subject.audit,
-            "bundle": self._subject.bundle,
-            "scale": str(self._subject.scale),
-            "document": str(kind),
-            "version": self._folder.next_version(kind),
-            "digest": self._folder.digests()[kind],
-            "stands_on": [{"kind": str(k), "digest": digest} for k, digest in stands_on.items()],
-            "signer": signer.name,
-            "time_ms": self._clock.now_ms(),
-        }
-        self._folder.add_signature(kind, sign_statement(DOCUMENT_STATEMENT, body, [signer]))
-
-    def _sign_second(self, half: Signature, signer: Signer) -> None:
-        """The other role's signature, over the very statement that the first one signed."""
-        missing = missing_roles(half, self._subject, self._trust)
-        groups = sign_groups(self._trust, half.kind, self._subject.scale)
-        _must_be_trusted(
-            signer, {k: v for name, g in groups if name in missing for k, v in g.items()}
-        )
-        envelope = self._folder.sign_off(half.kind, half.version)
-        self._folder.complete_signature(half.kind, half.version, add_signature(envelope, signer))
+        signing.sign_first(kind, signer, self._clock.now_ms())
 
     def _auditor_keys(self) -> tuple[str, ...]:
         signatures = self._folder.signatures(self._subject, self._trust).values()
@@ -368,10 +373,3 @@ def list_audits(audits: Path) -> tuple[str, ...]:
         subject = AuditFolder(path.parent).subject()
         found.append((subject.started_ms, subject.audit))
     return tuple(name for _, name in sorted(found))
-
-
-def _must_be_trusted(signer: Signer, keys: Mapping[str, bytes]) -> None:
-    if keys.get(key_id(signer.public_key)) != signer.public_key:
-        message = f"{signer.name} may not sign this: the key is not among the trusted ones for it"
-        hint = "auditors sign what auditors write; trust.json says who they are"
-        raise Refused(message, code="signer_unknown", hint=hint)
