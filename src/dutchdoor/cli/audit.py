@@ -14,6 +14,7 @@ from dutchdoor.app.governance import find_audit, signer_of, start_audit
 from dutchdoor.app.workspace import open_workspace
 from dutchdoor.audit.model import AuditStatus, DocumentKind, FindingStatus
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
+from dutchdoor.cli.outputs import outputs
 from dutchdoor.errors import Invalid
 
 __all__ = ["app", "status_lines"]
@@ -26,6 +27,8 @@ AuditOption = Annotated[
     str | None, typer.Option("--audit", help="Which audit; default: the latest.")
 ]
 AsOption = Annotated[str, typer.Option("--as", help="Whose key signs, from the keyring.")]
+
+app.command("outputs")(outputs)
 
 
 @app.command("start")
