@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dutchdoor import canonical
+from dutchdoor.audit.amend.results import amend_part, load_results, unlock_findings
 from dutchdoor.audit.artifacts import BundleFacts, artifacts_of, read_artifacts
 from dutchdoor.audit.card import NO_CARD, load_card, read_card
 from dutchdoor.audit.checks import read_testing
@@ -17,8 +18,16 @@ from dutchdoor.audit.graph import needs_of
 from dutchdoor.audit.measure import Evaluation
 from dutchdoor.audit.model import DocumentKind, Finding
 from dutchdoor.audit.report import artifacts_part, summary_part, testing_part
+from dutchdoor.errors import Invalid
 
-__all__ = ["ProbeFacts", "fill_artifacts", "fill_summary", "fill_testing", "put_findings"]
+__all__ = [
+    "ProbeFacts",
+    "fill_amend",
+    "fill_artifacts",
+    "fill_summary",
+    "fill_testing",
+    "put_findings",
+]
 
 
 @dataclass(frozen=True)
@@ -58,11 +67,33 @@ def fill_testing(
     checklist = folder.read(DocumentKind.C1)
     artifacts = read_artifacts(checklist.front.get("artifacts") or ())
     card = load_card(folder.card, fitted["card_digest"]) if fitted["digest"] else NO_CARD
-    derived = derive(known, artifacts, fitted, card, FindingRules())
+    derived = derive(
+        known,
+        artifacts,
+        fitted,
+        card,
+        FindingRules(),
+        unlock=unlock_findings(folder.path, testing.amend),
+    )
     findings = keep_settled(derived, testing.findings)
     depths = {row.access_depth for row in measured if row.is_measured}
     _put(folder, known, findings, fitted, sorted({*testing.access_depths, access_depth, *depths}))
     return findings
+
+
+def fill_amend(folder: AuditFolder) -> tuple[Finding, ...]:
+    """T2's part on the amend test in `amend.json`; findings are derived anew.
+
+    Raises NotFound: none was run. Raises Invalid: it did not come to its end.
+    """
+    results = load_results(folder.path)
+    if not results.complete:
+        hint = "run 'dutchdoor audit amend' again: it goes on where it was"
+        raise Invalid("the amend test is not complete", code="amend_unfinished", hint=hint)
+    document = folder.read(DocumentKind.T2).with_front(amend=results.digest)
+    body = fill(document.body, "amend", amend_part(results))
+    folder.write(DocumentKind.T2, Document(document.front, body))
+    return fill_testing(folder, (), "audit", None)
 
 
 def put_findings(folder: AuditFolder, findings: Sequence[Finding]) -> None:

@@ -44,10 +44,13 @@ def derive(
     probe: Mapping[str, str],
     card: ProbeCard,
     rules: FindingRules,
+    *,
+    unlock: Iterable[Finding] | None = None,
 ) -> tuple[Finding, ...]:
     """The findings that follow; ids are stable, so that a settled one is recognised again.
 
     probe: digest and card digest of the fitted probe, empty where none was fitted. card: its card.
+    unlock: what the amend test found; None where none was run.
     """
     rates = [evaluation for evaluation in evaluations if evaluation.is_rate]
     by_name = {evaluation.name: evaluation for evaluation in rates}
@@ -57,7 +60,7 @@ def derive(
         _capability(by_name.get("capability_short_answers"), rules),
         _samples(rates, rules),
         _probe(probe, card, rules),
-        _UNLOCK,
+        *([_UNLOCK] if unlock is None else unlock),
         *(_gap(artifact) for artifact in artifacts if not artifact.present),
     ]
     return tuple(finding for finding in found if finding is not None)
@@ -101,6 +104,7 @@ _DERIVED = {
     "no-probe",
     "probe-recall",
     "unlock-untested",
+    "amend",
     "gap",
 }
 

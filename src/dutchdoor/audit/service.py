@@ -24,6 +24,7 @@ from dutchdoor.audit.evaluate import (
 )
 from dutchdoor.audit.filling import (
     ProbeFacts,
+    fill_amend,
     fill_artifacts,
     fill_summary,
     fill_testing,
@@ -180,6 +181,15 @@ class Audit:
             evaluations, endpoint, options or EvaluationOptions(), self._folder.logs, progress
         )
         return fill_testing(self._folder, measured, endpoint.access_depth, probe)
+
+    def amend(self, run: Callable[[Path], object]) -> tuple[Finding, ...]:
+        """Run an amend test, which leaves `amend.json` in the folder that it is given, and fill T2.
+
+        Raises Refused: T2 is not open. Raises what `run` raises; T2 is then as it was.
+        """
+        self._must_be_open(DocumentKind.T2)
+        run(self.path)
+        return fill_amend(self._folder)
 
     def settle(
         self, finding: str, status: FindingStatus, reason: str, by: str

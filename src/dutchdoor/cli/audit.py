@@ -13,6 +13,7 @@ from dutchdoor.app.governance import collect as collect_artifacts
 from dutchdoor.app.governance import find_audit, signer_of, start_audit
 from dutchdoor.app.workspace import open_workspace
 from dutchdoor.audit.model import AuditStatus, DocumentKind, FindingStatus
+from dutchdoor.cli import amending
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.cli.outputs import outputs
 from dutchdoor.errors import Invalid
@@ -22,6 +23,8 @@ __all__ = ["app", "status_lines"]
 app = typer.Typer(
     help="The internal audit: documents, evaluations, sign-off.", no_args_is_help=True
 )
+
+amending.add_to(app)
 
 AuditOption = Annotated[
     str | None, typer.Option("--audit", help="Which audit; default: the latest.")

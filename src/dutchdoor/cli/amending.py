@@ -1,0 +1,66 @@
+"""`dutchdoor audit amend`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.progress import Progress as Bar
+
+from dutchdoor.app.amending import amend_audit
+from dutchdoor.app.governance import find_audit
+from dutchdoor.app.workspace import open_workspace
+from dutchdoor.audit.amend.plan import ARMS, AmendOptions
+from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
+
+__all__ = ["add_to"]
+
+
+@command
+def amend(
+    seeds: Annotated[int, typer.Option(help="How often each arm is run.")] = 3,
+    prompts: Annotated[int, typer.Option(help="Prompts scored at each point, 8 to 24.")] = 16,
+    arm: Annotated[
+        list[str] | None, typer.Option(help=f"Only these arms, of: {', '.join(ARMS)}.")
+    ] = None,
+    even_without_safeguard: Annotated[
+        bool,
+        typer.Option(
+            "--even-without-safeguard", help="Run the arms on a model that refuses nothing, too."
+        ),
+    ] = False,
+    audit: Annotated[
+        str | None, typer.Option("--audit", help="Which audit; default: the latest.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Measure what modification unlocks, on a copy inside the runtime; goes on where it was."""
+    output = Output(json_output)
+    opened = open_workspace(places_of(workspace))
+    found = find_audit(opened, audit)
+    options = AmendOptions(
+        seeds=seeds,
+        prompts=prompts,
+        arms=tuple(arm or ARMS),
+        even_without_safeguard=even_without_safeguard,
+    )
+    with Bar(console=output.err, transient=True, disable=not output.err.is_terminal) as bar:
+        task = bar.add_task("the amend test", total=None)
+
+        def progress(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+            if not output.err.is_terminal:
+                output.note(f"{done + 1} of {total}: {name}")
+
+        findings = amend_audit(opened, found, options, progress)
+    own = [finding for finding in findings if finding.id.startswith("amend:")]
+    lines = [f"  {finding.severity}: {finding.text}" for finding in own]
+    lines += [f"curves: {found.path / 'amend.svg'}", f"next: {found.status().next}"]
+    value = {"findings": [finding.to_body() for finding in own], "next": found.status().next}
+    output.data(value, "\n".join(lines))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Makes `amend` a command of `app`."""
+    app.command("amend")(amend)
