@@ -1,6 +1,7 @@
 """One run of an audit against the running server: the probe is fitted, the evaluations are run.
 
-The auditor's API key is issued for the run and revoked at its end; both are in the log.
+The auditor's API key is issued for the run and revoked at its end; both are in the log. A run that
+was killed goes on where it was: the fitted probe and what was measured are kept in the audit.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dutchdoor import canonical
@@ -17,15 +18,24 @@ from dutchdoor.app.bundles import Bundle, find_bundle, probe_path
 from dutchdoor.app.http import post_json
 from dutchdoor.app.running import find_running
 from dutchdoor.app.workspace import Workspace
-from dutchdoor.audit.evaluate import Endpoint, EvaluationOptions
+from dutchdoor.audit.card import read_card
+from dutchdoor.audit.checks import read_testing
+from dutchdoor.audit.evaluate import EVALUATION_NAMES, Endpoint, EvaluationOptions
+from dutchdoor.audit.evaluations.privacy import Canary
+from dutchdoor.audit.evaluations.recall import held_out_ids
+from dutchdoor.audit.fan import LocalFan
+from dutchdoor.audit.folder import AuditFolder
+from dutchdoor.audit.measure import Evaluation
 from dutchdoor.audit.model import Finding
+from dutchdoor.audit.ports import Fan
 from dutchdoor.audit.service import Audit, ProbeFacts
-from dutchdoor.errors import Invalid, Unavailable
-from dutchdoor.guard.starter import starter_set
+from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
+from dutchdoor.guard.starter import starter_digest, starter_set
 
 __all__ = ["FIT_EXAMPLES_DEFAULT", "AuditRun", "Outcome", "fit_probe", "run_audit"]
 
 FIT_EXAMPLES_DEFAULT = 0
+FIT_NAME = "fit.json"
 FIT_S_MAX = 3_600
 KEY_LIFE_MS = 4 * 3_600_000
 
@@ -34,11 +44,19 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class AuditRun:
-    """limit: samples of each evaluation, 0 for all. examples: to fit on, 0 for all."""
+    """What is run, and how.
+
+    limit: samples of each evaluation, 0 for all. examples: to fit on, 0 for all. evaluations: by
+    name. canaries: planted ones. fresh: fit and measure again what is kept. fan: where they run.
+    """
 
     limit: int = 0
     examples: int = FIT_EXAMPLES_DEFAULT
     seed: int = 0
+    evaluations: Sequence[str] = EVALUATION_NAMES
+    canaries: tuple[Canary, ...] = field(default=(), repr=False)
+    fresh: bool = False
+    fan: Fan = field(default_factory=LocalFan)
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,7 @@ class Outcome:
     probe: str
     card: dict[str, Any]
     findings: tuple[Finding, ...]
+    evaluations: tuple[Evaluation, ...] = ()
 
 
 def run_audit(
@@ -76,23 +95,36 @@ def run_audit(
             bundle=bundle.digest,
             api_key=issued.secret.reveal(),
         )
-        probe = fit_probe(endpoint, bundle, run)
+        probe = _kept_probe(audit, bundle, run) or fit_probe(endpoint, bundle, run)
+        _keep_probe(audit, probe, run)
+        options = EvaluationOptions(
+            seed=run.seed,
+            limit=run.limit,
+            canaries=run.canaries,
+            probe=_told(probe, run),
+            fresh=run.fresh,
+            fan=run.fan,
+        )
         findings = audit.run(
             endpoint,
+            evaluations=run.evaluations,
             probe=probe,
-            options=EvaluationOptions(seed=run.seed, limit=run.limit),
+            options=options,
             progress=progress,
         )
     finally:
         access.revoke_key(issued.record.id, "the run of the audit ended", record=workspace.record)
-    return Outcome(probe.digest, json.loads(probe.card), findings)
+    rows = read_testing(AuditFolder(audit.path)).evaluations
+    return Outcome(probe.digest, json.loads(probe.card), findings, rows)
 
 
 def fit_probe(endpoint: Endpoint, bundle: Bundle, run: AuditRun) -> ProbeFacts:
     """The guard's probe, fitted in the runtime on the starter set and kept beside its bundle.
 
-    Raises as `run_audit` does.
+    Where guard recall is measured, the rows that it asks are left out of the fit. Raises as
+    `run_audit` does.
     """
+    left_out = held_out_ids(run.seed) if _holds_out(run) else frozenset()
     examples = [
         {
             "text": row.text,
@@ -101,6 +133,7 @@ def fit_probe(endpoint: Endpoint, bundle: Bundle, run: AuditRun) -> ProbeFacts:
             "category": row.category,
         }
         for row in starter_set(run.examples or None)
+        if row.id not in left_out
     ]
     body = {"model": endpoint.model, "examples": examples, "seed": run.seed}
     answer = post_json(
@@ -116,3 +149,58 @@ def fit_probe(endpoint: Endpoint, bundle: Bundle, run: AuditRun) -> ProbeFacts:
     path.write_bytes(sealed)
     path.with_name(f"card-{path.name}").write_bytes(card)
     return ProbeFacts(digest, card)
+
+
+def _holds_out(run: AuditRun) -> bool:
+    return "guard_recall" in run.evaluations
+
+
+def _conditions(run: AuditRun) -> dict[str, Any]:
+    """What makes a kept probe the one that this run would fit."""
+    return {
+        "seed": run.seed,
+        "examples": run.examples,
+        "starter": starter_digest(),
+        "held_out": _holds_out(run),
+    }
+
+
+def _kept_probe(audit: Audit, bundle: Bundle, run: AuditRun) -> ProbeFacts | None:
+    """The probe that an earlier run of this audit fitted in the same way, unchanged; or None."""
+    if run.fresh:
+        return None
+    try:
+        kept = json.loads((audit.path / FIT_NAME).read_text(encoding="utf-8"))
+        path = probe_path(bundle, kept["probe"])
+        card = path.with_name(f"card-{path.name}").read_bytes()
+        same = kept["conditions"] == _conditions(run)
+        whole = kept["card"] == canonical.sha256_hex(card) and path.is_file()
+    except (OSError, ValueError, KeyError, TypeError, DutchdoorError):
+        return None  # Not there, or not as it was written: the probe is fitted again.
+    return ProbeFacts(kept["probe"], card) if same and whole else None
+
+
+def _keep_probe(audit: Audit, probe: ProbeFacts, run: AuditRun) -> None:
+    value = {
+        "probe": probe.digest,
+        "card": canonical.sha256_hex(probe.card),
+        "conditions": _conditions(run),
+    }
+    (audit.path / FIT_NAME).write_bytes(canonical.encode(value) + b"\n")
+
+
+def _told(probe: ProbeFacts, run: AuditRun) -> dict[str, str]:
+    """What the evaluations are told of the probe: its name, its card's recall, what it left out."""
+    card = json.loads(probe.card)
+    measured = card.get("measured", card)
+    known = read_card(probe.card)
+    examples = measured.get("examples")
+    harmful = examples.get("harmful", 0) if isinstance(examples, dict) else 0
+    return {
+        "digest": probe.digest,
+        "recall": known.recall,
+        "low": known.low,
+        "high": known.high,
+        "harmful": str(harmful),
+        "held_out": str(run.seed) if _holds_out(run) else "",
+    }

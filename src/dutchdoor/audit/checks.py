@@ -110,10 +110,11 @@ def _check_testing(document: Document, folder: AuditFolder) -> None:
             message = f"finding {finding.id} follows from the figures but is missing or changed"
             raise _unfinished(DocumentKind.T2, message)
     for evaluation in testing.evaluations:
-        path = folder.logs / evaluation.log
-        if path.parent != folder.logs or log_digest(path) != evaluation.log_digest:
-            message = f"the log of {evaluation.name} is not the one its figures came from"
-            raise Tampered(message, code="log_changed", where=evaluation.log)
+        for name, digest in evaluation.files:
+            path = folder.logs / name
+            if path.parent != folder.logs or log_digest(path) != digest:
+                message = f"the log of {evaluation.name} is not the one its figures came from"
+                raise Tampered(message, code="log_changed", where=name)
 
 
 def _check_summary(document: Document, folder: AuditFolder) -> None:

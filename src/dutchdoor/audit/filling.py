@@ -15,10 +15,11 @@ from dutchdoor.audit.evaluate import EVALUATION_NAMES
 from dutchdoor.audit.findings import FindingRules, derive, keep_settled
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.graph import needs_of
+from dutchdoor.audit.imports import Imported, imported_of, imports_part
 from dutchdoor.audit.measure import Evaluation
 from dutchdoor.audit.model import DocumentKind, Finding
 from dutchdoor.audit.report import artifacts_part, summary_part, testing_part
-from dutchdoor.errors import Invalid
+from dutchdoor.errors import Invalid, Refused
 
 __all__ = [
     "ProbeFacts",
@@ -27,7 +28,10 @@ __all__ = [
     "fill_summary",
     "fill_testing",
     "put_findings",
+    "put_import",
 ]
+
+IMPORTS_MAX = 64
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,19 @@ def put_findings(folder: AuditFolder, findings: Sequence[Finding]) -> None:
     _put(folder, testing.evaluations, findings, testing.probe, testing.access_depths)
 
 
+def put_import(folder: AuditFolder, imported: Imported) -> None:
+    """T2 with another tool's result in place of an earlier one of the same file; else as it was."""
+    document = folder.read(DocumentKind.T2)
+    rows = [row for row in imported_of(document.front) if row.digest != imported.digest]
+    if len(rows) >= IMPORTS_MAX:
+        message = f"an audit takes at most {IMPORTS_MAX} results of other tools"
+        raise Refused(message, code="too_many_imports")
+    front = {**document.front, "imports": [row.to_body() for row in (*rows, imported)]}
+    folder.write(DocumentKind.T2, Document(front, document.body))
+    testing = read_testing(folder)
+    _put(folder, testing.evaluations, testing.findings, testing.probe, testing.access_depths)
+
+
 def fill_summary(folder: AuditFolder) -> None:
     """R4's generated part, from the documents it stands on as they are now."""
     digests = folder.digests()
@@ -130,5 +147,7 @@ def _put(
         "probe": dict(probe),
         "findings": [row.to_body() for row in findings],
     }
+    others = imports_part(imported_of(front))
     part = testing_part(evaluations, findings, probe, access_depths)
+    part = f"{part}\n\n{others}" if others else part
     folder.write(DocumentKind.T2, Document(front, fill(document.body, "testing", part)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from dutchdoor.audit.artifacts import Artifact
 from dutchdoor.audit.card import ProbeCard
+from dutchdoor.audit.evaluations.rules import FINDING_IDS, MeasuredRules, measured_findings
 from dutchdoor.audit.measure import Evaluation
 from dutchdoor.audit.model import Finding, FindingStatus, Severity
 from dutchdoor.errors import Invalid
@@ -60,6 +61,7 @@ def derive(
         _capability(by_name.get("capability_short_answers"), rules),
         _samples(rates, rules),
         _probe(probe, card, rules),
+        *measured_findings({row.name: row for row in evaluations}, MeasuredRules()),
         *([_UNLOCK] if unlock is None else unlock),
         *(_gap(artifact) for artifact in artifacts if not artifact.present),
     ]
@@ -96,7 +98,7 @@ def settle(finding: Finding, status: FindingStatus, reason: str, by: str) -> Fin
     return replace(finding, status=status, reason=reason.strip(), by=by.strip())
 
 
-_DERIVED = {
+_DERIVED = FINDING_IDS | {
     "refusal",
     "over-refusal",
     "capability-floor",

@@ -17,7 +17,7 @@ from dutchdoor.audit.documents.crossing import must_not_stop
 from dutchdoor.audit.documents.export import Exported, export
 from dutchdoor.audit.documents.refresh import check_history, refresh
 from dutchdoor.audit.evaluate import (
-    EVALUATION_NAMES,
+    SHORT_NAMES,
     Endpoint,
     EvaluationOptions,
     run_evaluations,
@@ -29,6 +29,7 @@ from dutchdoor.audit.filling import (
     fill_summary,
     fill_testing,
     put_findings,
+    put_import,
 )
 from dutchdoor.audit.findings import settle
 from dutchdoor.audit.folder import (
@@ -36,6 +37,7 @@ from dutchdoor.audit.folder import (
     AuditSubject,
 )
 from dutchdoor.audit.graph import Standing, needs_of
+from dutchdoor.audit.imports import Imported, read_import
 from dutchdoor.audit.model import (
     SPECIFICATIONS,
     AuditStatus,
@@ -160,7 +162,7 @@ class Audit:
         self,
         endpoint: Endpoint,
         *,
-        evaluations: Sequence[str] = EVALUATION_NAMES,
+        evaluations: Sequence[str] = SHORT_NAMES,
         probe: ProbeFacts | None = None,
         options: EvaluationOptions | None = None,
         progress: Progress | None = None,
@@ -190,6 +192,16 @@ class Audit:
         self._must_be_open(DocumentKind.T2)
         run(self.path)
         return fill_amend(self._folder)
+
+    def take_import(self, path: Path) -> Imported:
+        """Put another tool's results into T2: digest, kind and headline figures, never the file.
+
+        Raises Refused: T2 is not open, or the audit is completed. Raises as `read_import`.
+        """
+        self._must_be_open(DocumentKind.T2)
+        imported = read_import(path)
+        put_import(self._folder, imported)
+        return imported
 
     def settle(
         self, finding: str, status: FindingStatus, reason: str, by: str

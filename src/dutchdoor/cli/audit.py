@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress as Bar
 
-from dutchdoor.app.auditing import FIT_EXAMPLES_DEFAULT, AuditRun, run_audit
 from dutchdoor.app.bundles import find_bundle
 from dutchdoor.app.governance import collect as collect_artifacts
 from dutchdoor.app.governance import find_audit, signer_of, start_audit
 from dutchdoor.app.workspace import open_workspace
 from dutchdoor.audit.model import AuditStatus, DocumentKind, FindingStatus
-from dutchdoor.cli import amending
+from dutchdoor.cli import amending, evaluating
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.cli.outputs import outputs
 from dutchdoor.errors import Invalid
@@ -25,6 +23,8 @@ app = typer.Typer(
 )
 
 amending.add_to(app)
+
+evaluating.add_to(app)
 
 AuditOption = Annotated[
     str | None, typer.Option("--audit", help="Which audit; default: the latest.")
@@ -77,37 +77,6 @@ def collect(
         {"audit": found.subject.audit, "next": found.status().next},
         f"collected the artifacts\n  next: {found.status().next}",
     )
-
-
-@app.command("run")
-@command
-def run(
-    limit: Annotated[int, typer.Option(help="Samples of each evaluation; 0 for all.")] = 0,
-    examples: Annotated[
-        int, typer.Option(help="Texts to fit the guard's probe on; 0 for the whole starter set.")
-    ] = FIT_EXAMPLES_DEFAULT,
-    seed: Annotated[int, typer.Option(help="The seed of sampling and fitting.")] = 0,
-    audit: AuditOption = None,
-    workspace: WorkspaceOption = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Fit the guard's probe and run the evaluations, against the running server."""
-    output = Output(json_output)
-    opened = open_workspace(places_of(workspace))
-    found = find_audit(opened, audit)
-    with Bar(console=output.err, transient=True, disable=not output.err.is_terminal) as bar:
-        task = bar.add_task("fitting the guard's probe", total=None)
-
-        def progress(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name, completed=done, total=total)
-
-        outcome = run_audit(
-            opened, found, AuditRun(limit=limit, examples=examples, seed=seed), progress=progress
-        )
-    lines = [f"probe {outcome.probe}"]
-    lines += [f"  {finding.severity}: {finding.text}" for finding in outcome.findings]
-    lines.append(f"next: {found.status().next}")
-    output.data({**_status_value(found.status()), "probe": outcome.probe}, "\n".join(lines))
 
 
 @app.command("settle")

@@ -47,7 +47,7 @@ _TEXTS = (
     ),
     (
         "A printer sets each line by hand, letter after letter, upside down and backwards. When "
-        "the page is locked in its frame he pulls one proof, reads it aloud, and mends what is wrong."
+        "the page is locked in its frame he pulls one proof, reads it aloud, and mends it."
     ),
     (
         "Snow fell for nine days. On the tenth the road to the pass was opened, and the first cart "

@@ -1,0 +1,143 @@
+"""`dutchdoor audit run` and `dutchdoor audit import`: measuring, and what others measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress as Bar
+
+from dutchdoor.app.auditing import FIT_EXAMPLES_DEFAULT, AuditRun, Outcome, run_audit
+from dutchdoor.app.governance import find_audit
+from dutchdoor.app.workspace import open_workspace
+from dutchdoor.audit.evaluations.catalogue import KINDS, SETS, names_of
+from dutchdoor.audit.evaluations.privacy import read_canaries
+from dutchdoor.audit.fan import LocalFan, RayFan
+from dutchdoor.audit.model import AuditStatus
+from dutchdoor.audit.ports import Fan
+from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
+
+__all__ = ["add_to"]
+
+AuditOption = Annotated[
+    str | None, typer.Option("--audit", help="Which audit; default: the latest.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the audit's."""
+    app.command("run")(run)
+    app.command("import")(import_)
+
+
+@command
+def run(
+    chosen: Annotated[
+        str, typer.Option("--set", help="Which evaluations: 'short' or 'full'.")
+    ] = "full",
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Evaluations by name; may be repeated.")
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the evaluations and run nothing.")
+    ] = False,
+    limit: Annotated[int, typer.Option(help="Samples of each evaluation; 0 for all.")] = 0,
+    examples: Annotated[
+        int, typer.Option(help="Texts to fit the guard's probe on; 0 for the whole starter set.")
+    ] = FIT_EXAMPLES_DEFAULT,
+    seed: Annotated[int, typer.Option(help="The seed of sampling and fitting.")] = 0,
+    canaries: Annotated[
+        Path | None, typer.Option(help="Canaries that were planted in training, a JSON Lines file.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Fit and measure again what an earlier run finished.")
+    ] = False,
+    processes: Annotated[int, typer.Option(help="Evaluation processes on this machine.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Run over the Ray cluster at this address ('local' for one here)."),
+    ] = None,
+    audit: AuditOption = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Fit the guard's probe and run the evaluations, against the running server.
+
+    What a run with the same seed and limit finished before is kept, so that a run that was killed
+    goes on where it was.
+    """
+    output = Output(json_output)
+    names = names_of(chosen, only or ())
+    if listed:
+        output.data({"evaluations": _rows()}, "\n".join(_lines()))
+        return
+    opened = open_workspace(places_of(workspace))
+    found = find_audit(opened, audit)
+    fan: Fan = LocalFan(processes) if ray is None else RayFan("" if ray == "local" else ray)
+    asked = AuditRun(
+        limit=limit,
+        examples=examples,
+        seed=seed,
+        evaluations=names,
+        canaries=() if canaries is None else read_canaries(canaries),
+        fresh=fresh,
+        fan=fan,
+    )
+    with Bar(console=output.err, transient=True, disable=not output.err.is_terminal) as bar:
+        task = bar.add_task("fitting the guard's probe", total=None)
+
+        def progress(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+
+        outcome = run_audit(opened, found, asked, progress=progress)
+    _show(output, found.status(), outcome)
+
+
+def _show(output: Output, status: AuditStatus, outcome: Outcome) -> None:
+    lines = [f"probe {outcome.probe}"]
+    lines += [f"  {row.name}: {row.text}" for row in outcome.evaluations]
+    lines += [f"  {finding.severity}: {finding.text}" for finding in outcome.findings]
+    lines.append(f"next: {status.next}")
+    value = {
+        "audit": status.audit,
+        "probe": outcome.probe,
+        "evaluations": [row.to_body() for row in outcome.evaluations],
+        "findings": [finding.to_body() for finding in outcome.findings],
+        "next": status.next,
+    }
+    output.data(value, "\n".join(lines))
+
+
+@command
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="An Inspect .eval log, lm-eval results, or a garak report.")
+    ],
+    audit: AuditOption = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Put another tool's results into the testing report: digest and headline figures alone."""
+    found = find_audit(open_workspace(places_of(workspace)), audit)
+    taken = found.take_import(file)
+    lines = [f"{taken.file}: {taken.kind}, {taken.digest}"]
+    lines += [f"  {name}: {text}" for name, text in taken.figures.items()]
+    Output(json_output).data(taken.to_body(), "\n".join(lines))
+
+
+def _rows() -> list[dict[str, object]]:
+    return [
+        {
+            "name": kind.name,
+            "counts": kind.counts,
+            "samples": kind.size,
+            "depth": kind.depth,
+            "sets": [name for name, names in SETS.items() if kind.name in names],
+        }
+        for kind in KINDS.values()
+    ]
+
+
+def _lines() -> list[str]:
+    return [f"{kind.name}: {kind.counts} (n {kind.size}, {kind.depth})" for kind in KINDS.values()]
