@@ -1,4 +1,4 @@
-"""What every benchmark shares: turns, spread, ratios, versions, `--quick` and `--json FILE`."""
+"""What every benchmark shares: turns, spread, ratios, versions, `--quick`, `--json`, `--data`."""
 
 from __future__ import annotations
 
@@ -8,30 +8,66 @@ import platform
 import random
 import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Options", "options", "report", "take_turns"]
+__all__ = ["Options", "keep", "options", "report", "table", "take_turns"]
+
+_STDOUT = Path("-")
 
 
 @dataclass(frozen=True)
 class Options:
-    """quick: few rounds. json_file: where to keep the figures."""
+    """quick: few rounds. json_file: where to keep the figures, `-` for the standard output.
+
+    data: a folder of somebody else's prompts. model: a model's folder.
+    """
 
     quick: bool
     json_file: Path | None
+    data: Path | None = None
+    model: Path | None = None
 
 
 def options(description: str) -> Options:
     """The options every benchmark takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="few rounds, for a look")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures in FILE")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        nargs="?",
+        const=_STDOUT,
+        help="keep the figures in FILE, or print them as JSON",
+    )
+    parser.add_argument("--data", type=Path, help="a folder of NAME/data.jsonl, where it is taken")
+    parser.add_argument("--model", type=Path, help="a model's folder, where one is needed")
     arguments = parser.parse_args()
-    return Options(arguments.quick, arguments.json)
+    return Options(arguments.quick, arguments.json, arguments.data, arguments.model)
+
+
+def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table, as it stands in the documents."""
+    print(f"\n{title}\n")
+    print("| " + " | ".join(headings) + " |")
+    print("|" + "---|" * len(headings))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+def keep(result: dict[str, Any], chosen: Options, packages: tuple[str, ...]) -> dict[str, Any]:
+    """`result` with what it was measured with; written where the options say."""
+    whole = {**result, "quick": chosen.quick, "versions": _versions(packages)}
+    if chosen.json_file == _STDOUT:
+        print(json.dumps(whole, indent=2))
+    elif chosen.json_file is not None:
+        kept = json.loads(chosen.json_file.read_text()) if chosen.json_file.exists() else []
+        chosen.json_file.write_text(json.dumps([*kept, whole], indent=2) + "\n")
+    return whole
 
 
 def take_turns(
@@ -71,18 +107,7 @@ def report(
         }
         spread = f"[{min(values):.4g} .. {max(values):.4g}]"
         print(f"  {name:<40} {middle:>12.4g}  {spread:<28} ratio {ratio:.3f}")
-    result = {
-        "title": title,
-        "unit": unit,
-        "ours": ours,
-        "quick": chosen.quick,
-        "rows": rows,
-        "versions": _versions(packages),
-    }
-    if chosen.json_file is not None:
-        kept = json.loads(chosen.json_file.read_text()) if chosen.json_file.exists() else []
-        chosen.json_file.write_text(json.dumps([*kept, result], indent=2) + "\n")
-    return result
+    return keep({"title": title, "unit": unit, "ours": ours, "rows": rows}, chosen, packages)
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:
