@@ -1,8 +1,8 @@
-"""Runs an amend test arm by arm; what is done is kept, so that a killed run goes on where it was."""
+"""Runs an amend test arm by arm; what is done is kept, so a killed run goes on where it was."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,47 +44,63 @@ def run_amend(
     """
     options = options or AmendOptions()
     options.check()
-    kept = _kept(folder, bundle)
-    done: list[dict[str, Any]] = []
-    first = served_arm(model, options)
+    running = _Running(folder, bundle, model, ask, progress)
     organism = list(arms_of(model, "organism", options))
-    total = 1 + len(organism)
-
-    def save(complete: bool) -> None:
-        rows = done if complete else [*done, *(r for r in kept.values() if r not in done)]
-        body = {"bundle": bundle, "model": model, "complete": complete, "arms": rows}
-        write_bytes(folder / AMEND_NAME, canonical.encode(body))
-
-    def run(arms: Iterator[Arm]) -> Iterator[dict[str, Any]]:
-        for arm in arms:
-            if progress is not None:
-                progress(f"{arm.subject}: {arm.name}, seed {arm.seed}", len(done), total)
-            row = kept.get(arm.request)
-            if row is None:
-                answer = ask(arm.body)
-                row = {
-                    "arm": arm.name,
-                    "subject": arm.subject,
-                    "seed": arm.seed,
-                    "request": arm.request,
-                    "inference": str(answer["inference"]),
-                    "curve": answer["curve"],
-                }
-                Curve.of(row["curve"])
-            done.append(row)
-            save(complete=False)
-            yield row
-
-    (served,) = run(iter([first]))
-    if options.even_without_safeguard or shows_safeguard(Curve.of(served["curve"])):
+    running.total = 1 + len(organism)
+    served = running.run(served_arm(model, options))
+    if options.even_without_safeguard or shows_safeguard(served):
         own = list(arms_of(model, "model", options))
-        total += len(own)
-        list(run(iter(own)))
-    list(run(iter(organism)))
-    save(complete=True)
+        running.total += len(own)
+        for arm in own:
+            running.run(arm)
+    for arm in organism:
+        running.run(arm)
+    running.save(complete=True)
     results = load_results(folder)
     write_bytes(folder / PLOT_NAME, plot(results.combined()).encode())
     return results
+
+
+class _Running:
+    """Arms as they are done, and those that an earlier run left. total: arms of this run."""
+
+    def __init__(
+        self, folder: Path, bundle: str, model: str, ask: Ask, progress: Progress | None
+    ) -> None:
+        self._folder = folder
+        self._head = {"bundle": bundle, "model": model}
+        self._ask = ask
+        self._progress = progress
+        self._kept = _kept(folder, bundle)
+        self._done: dict[str, dict[str, Any]] = {}
+        self.total = 1
+
+    def run(self, arm: Arm) -> Curve:
+        """The arm's curve, durable in `amend.json`: an earlier run's, or a new one."""
+        if self._progress is not None:
+            name = f"{arm.subject}: {arm.name}, seed {arm.seed}"
+            self._progress(name, len(self._done), self.total)
+        row = self._kept.get(arm.request)
+        if row is None:
+            answer = self._ask(arm.body)
+            row = {
+                "arm": arm.name,
+                "subject": arm.subject,
+                "seed": arm.seed,
+                "request": arm.request,
+                "inference": str(answer["inference"]),
+                "curve": answer["curve"],
+            }
+        curve = Curve.of(row["curve"])
+        self._done[arm.request] = row
+        self.save(complete=False)
+        return curve
+
+    def save(self, *, complete: bool) -> None:
+        """Writes what is done; until all is, with what may still be of use."""
+        rows = self._done if complete else {**self._kept, **self._done}
+        body = {**self._head, "complete": complete, "arms": list(rows.values())}
+        write_bytes(self._folder / AMEND_NAME, canonical.encode(body))
 
 
 def _kept(folder: Path, bundle: str) -> dict[str, dict[str, Any]]:
