@@ -304,10 +304,10 @@ def test_fields_that_are_missing_unknown_or_of_the_wrong_kind_are_named(tmp_path
     path = workspace.release.document(proposal.id)
     document = read_document(path)
     for name in document.front:
-        broken = [
-            replace(document, front={k: v for k, v in document.front.items() if k != name}),
-            document.with_front(**{name: True}),
-        ]
+        broken = [document.with_front(**{name: True})]
+        if name != "assumptions":  # Proposals from before there were any stay valid.
+            front = {key: value for key, value in document.front.items() if key != name}
+            broken.append(replace(document, front=front))
         for text in broken:
             write_document(path, text)
             with pytest.raises(Invalid, match=name):
@@ -337,3 +337,19 @@ def test_the_page_says_in_plain_words_what_was_decided(tmp_path: Path) -> None:
         workspace.release.show("decision_none")
     with pytest.raises(NotFound):
         workspace.release.proposal("../audits")
+
+
+def test_dated_assumptions_are_among_what_approvers_sign(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.born()
+    proposal = workspace.proposed()
+    path = workspace.release.document(proposal.id)
+    row = {"text": "nothing better is open", "expires": "2028-01-01"}
+    write_document(path, read_document(path).with_front(assumptions=[row]))
+    workspace.release.approve(proposal.id, workspace.people.first)
+    write_document(path, read_document(path).with_front(assumptions=[]))
+    assert workspace.release.approve(proposal.id, workspace.people.second).voided
+    write_document(path, read_document(path).with_front(assumptions=[row]))
+    workspace.release.approve(proposal.id, workspace.people.first)
+    decision = workspace.release.approve(proposal.id, workspace.people.second).decision
+    assert "Assumed until 2028-01-01: nothing better is open" in decision.reasons

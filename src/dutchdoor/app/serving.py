@@ -22,6 +22,7 @@ from dutchdoor.app.gateway import runtime_socket
 from dutchdoor.app.http import answers
 from dutchdoor.app.opening import answer_opening
 from dutchdoor.app.process import KeptProcess
+from dutchdoor.app.reaudit import Attention
 from dutchdoor.app.running import Running, alone, forget_running, write_running
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.config import Config
@@ -67,6 +68,7 @@ class _Service:
         self._bundle = bundle
         self._listening = listening
         self._say = say
+        self._attention = Attention(workspace, say)
         self._stop = asyncio.Event()
         self._supervisor: Supervisor | None = None
         self._opened_under = ""
@@ -140,6 +142,10 @@ class _Service:
         register.refresh()
         try:
             now_ms = self._workspace.clock.now_ms()
+            decision = register.in_force(self._bundle.digest, now_ms).decision
+            if not self._attention.holds(decision, now_ms):
+                return None
+            # The look may have recorded what ends it.
             return register.in_force(self._bundle.digest, now_ms).decision
         except NotInForce:
             return None

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 import dutchdoor
-from dutchdoor.cli import ask, audit, bundles, custody, demo, evidence, people, release, serving
+from dutchdoor.cli import (
+    ask,
+    audit,
+    bundles,
+    custody,
+    demo,
+    evidence,
+    people,
+    reaudit,
+    release,
+    serving,
+)
 
 __all__ = ["app", "main"]
 
@@ -40,6 +51,7 @@ bundles.register(app)
 serving.register(app)
 ask.register(app)
 demo.register(app)
+reaudit.register(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(release.app, name="release")
 app.add_typer(people.people, name="people")

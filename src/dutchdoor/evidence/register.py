@@ -26,6 +26,7 @@ from dutchdoor.errors import Invalid, NotInForce, Refused
 from dutchdoor.evidence.decision import Decision, Trust, open_decision, open_revocation
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.reader import LogReader
+from dutchdoor.evidence.reaudit import Due
 from dutchdoor.evidence.reviews import REVIEW_KINDS, Review, Reviews
 
 __all__ = ["DecisionRegister", "InForce", "Rejected", "Step"]
@@ -147,6 +148,11 @@ class DecisionRegister:
             if not steps or steps[-1].decision is None:
                 return None
             return self._reviews.of(steps[-1].decision, steps[-1].index)
+
+    def dues(self, bundle: str) -> Sequence[Due]:
+        """All that ever made an audit of `bundle` due, settled or not, in the log's order."""
+        with self._lock:
+            return self._reviews.dues(bundle)
 
     def history(self, bundle: str) -> Sequence[Step]:
         """All that was ever decided about `bundle`, in the log's order."""

@@ -112,6 +112,10 @@ class Reviews:
             key = (found.bundle, found.audit)
             self._renewals.setdefault(key, []).append((place, found))
 
+    def dues(self, bundle: str) -> tuple[Due, ...]:
+        """All dues ever recorded on `bundle`, settled or not, in the log's order."""
+        return tuple(due for _, due in self._dues.get(bundle, []))
+
     def of(self, decision: Decision, signed: int, before: int | None = None) -> Review | None:
         """How the audit under `decision` stands; None at level fully closed, which needs none.
 

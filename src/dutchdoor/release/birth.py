@@ -36,10 +36,13 @@ def sign_birth(
     holder: Signer,
     record: Record,
     clock: Clock,
+    stage: str = "birth: the internal audit",
+    supersedes: str = "",
 ) -> Decision:
     """The decision a bundle is born under, signed by its holder and recorded: in force.
 
-    auditors: person ids; they alone are let in, to audit. hidden_size: h of the model.
+    auditors: person ids; they alone are let in, to audit. hidden_size: h of the model. stage,
+    supersedes: where the bundle is closed again for another audit.
     Raises Invalid: no auditor. Raises Unavailable: it cannot be recorded, and is not in force.
     """
     if not auditors:
@@ -51,14 +54,14 @@ def sign_birth(
         bundle=bundle,
         model=model,
         level=Level.FULLY_CLOSED,
-        stage="birth: the internal audit",
+        stage=stage,
         audiences=(Audience("auditor", BIRTH_DEPTHS, tuple(auditors)),),
         guard=GuardTerms(hold_back_tokens=DEFAULTS.hold_back_tokens),
         hidden_size=hidden_size,
         vectors_max=hidden_size // DEFAULTS.vectors_part,
         audit="",
         reasons="The bundle is closed to all but its named auditors, so that it can be audited.",
-        supersedes="",
+        supersedes=supersedes,
         not_before_ms=now_ms,
         not_after_ms=now_ms + DEFAULTS.in_force_days * DAY_MS,
     )

@@ -11,6 +11,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from dutchdoor.audit.assumptions import parse_assumptions
 from dutchdoor.audit.document import Document
 from dutchdoor.clock import from_iso, to_iso
 from dutchdoor.errors import Invalid
@@ -44,6 +45,8 @@ _FIELDS = frozenset(
         "heard",
     }
 )
+
+_OPTIONAL = frozenset({"assumptions"})
 
 
 def fresh_body(
@@ -102,6 +105,7 @@ def document_of(
         "proposed_by": proposed_by,
         "proposed_by_key": proposed_by_key,
         "heard": list(heard),
+        "assumptions": [],
     }
     return Document(front, body)
 
@@ -114,7 +118,7 @@ def decision_of(document: Document) -> Decision:
     rule of decisions.
     """
     front = document.front
-    unknown = sorted(set(front) ^ _FIELDS)
+    unknown = sorted((set(front) - _OPTIONAL) ^ _FIELDS)
     if unknown:
         word = "missing" if unknown[0] in _FIELDS else "not a field of a decision"
         raise _bad(f"'{unknown[0]}' is {word}", "docs/reference/decision.md has the fields")
@@ -163,6 +167,7 @@ def _reasons(document: Document) -> str:
         f"Heard: {', '.join(heard) or 'nobody besides'}.",
         f"Proposal: {_text(front, 'proposal')}.",
     ]
+    lines += [row.to_line() for row in parse_assumptions(front.get("assumptions", []))]
     text = "\n".join(lines)
     if len(text.encode()) > DEFAULTS.reasons_bytes_max:
         raise _bad(
