@@ -188,6 +188,17 @@ def test_a_sensitive_document_is_not_quoted(tmp_path: Path) -> None:
         assert b"a secret of the house" not in file.data
 
 
+def test_findings_of_a_sensitive_testing_report_leave_as_digests(tmp_path: Path) -> None:
+    audit = drafted(tmp_path, People())
+    path = audit.path / "T2-testing.md"
+    path.write_text(path.read_text().replace("title:", "sensitivity: infohazard\ntitle:", 1))
+    hidden = gather(audit)
+    assert len(hidden.findings) == len(material("draft").findings)
+    for file in build(hidden):
+        text = words_of(file.data) if file.path.endswith(".pdf") else file.data.decode()
+        assert "hardly refuses" not in text, file.path
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_cyclonedx_is_read_by_its_library(kind: str) -> None:
     value = json.loads(files(kind)["ml-bom.cdx.json"])

@@ -51,14 +51,16 @@ def datasheet(material: Material) -> tuple[File, ...]:
             title,
             (
                 *(draft if title == "Motivation" else ()),
-                Text(material.quote(DocumentKind.C3, *headings) or f"{NOT_STATED}"),
+                Text(material.quote(DocumentKind.C3, *headings) or NOT_STATED),
                 *(Text(f"{name}: {material.facts.get(fact)}") for name, fact in facts),
             ),
         )
         for title, headings, facts in _SECTIONS
     ]
     gap = next((row.gap for row in material.artifacts if row.name == "datasheet"), "")
-    lead = f"Data behind the bundle {material.bundle}, as its maker and provider state it."
-    lead += f" With the model came no datasheet: {gap}." if gap else ""
+    paper = material.papers.get(DocumentKind.C3)
+    described = (paper.line("data_described") if paper else "") or NOT_STATED
+    lead = f"Kept with the audit of the bundle {material.bundle}. Data described: {described}."
+    lead += f" With the model itself came no datasheet: {gap}." if gap else ""
     page = Page(f"Datasheet: {material.model}", lead, tuple(sections))
     return (File("datasheet.md", markdown(page).encode()),)

@@ -25,7 +25,7 @@ from dutchdoor.evidence.decision import Decision
 
 __all__ = ["Material", "Paper", "gather"]
 
-_QUOTED = (DocumentKind.S1, DocumentKind.S2, DocumentKind.C2, DocumentKind.C3)
+_QUOTED = (DocumentKind.S2, DocumentKind.C2, DocumentKind.C3, DocumentKind.T2)
 _OUTWARD = frozenset({"", "public", "internal"})
 """Documents of these sensitivities are quoted; of others only the digest leaves the audit."""
 
@@ -49,6 +49,11 @@ class Paper:
                 if heading.startswith(name.casefold()) and text.strip():
                     return text.strip()
         return ""
+
+    def line(self, name: str) -> str:
+        """A text in the front matter, "" where there is none."""
+        value = self.front.get(name)
+        return value.strip() if isinstance(value, str) else ""
 
     def listed(self, name: str) -> tuple[str, ...]:
         """A list of texts in the front matter, empty where there is none."""
@@ -129,6 +134,9 @@ def gather(audit: Audit, decision: Decision | None = None) -> Material:
     findings = summary.findings if summary else testing.findings if testing else ()
     probe = summary.probe if summary else testing.probe if testing else {}
     depths = summary.access_depths if summary else testing.access_depths if testing else ()
+    papers = _papers(folder, files)
+    tested = papers.get(DocumentKind.T2)
+    hidden = tested is not None and tested.withheld
     fitted = probe.get("card_digest", "")
     curves, notes = read_curves(folder, audit.subject.bundle)
     return Material(
@@ -137,14 +145,14 @@ def gather(audit: Audit, decision: Decision | None = None) -> Material:
         started_ms=audit.subject.started_ms,
         completed_ms=summary.completed_ms if summary else 0,
         evaluations=tuple(Evaluation(**cleaned(row.to_body())) for row in evaluations),
-        findings=tuple(Finding.from_body(cleaned(row.to_body())) for row in findings),
+        findings=tuple(_finding(row, hidden=hidden) for row in findings),
         probe=cleaned(dict(probe)),
         access_depths=cleaned(tuple(depths)),
         figures=probe_figures(_card(folder, fitted)) if fitted else NO_FIGURES,
         curves=curves,
         amend_notes=notes,
         artifacts=_artifacts(folder, files),
-        papers=_papers(folder, files),
+        papers=papers,
         facts=read_facts(folder),
         decision=decision,
     )
@@ -162,6 +170,15 @@ def _clean_status(status: AuditStatus) -> AuditStatus:
         auditor=clean(status.auditor),
         next=clean(status.next),
     )
+
+
+def _finding(finding: Finding, *, hidden: bool) -> Finding:
+    """The finding made clean. hidden: its words stay in the audit, their digest leaves it."""
+    if hidden:
+        gone = f"withheld: {canonical.digest(finding.to_body())}"
+        reason = gone if finding.reason else ""
+        finding = replace(finding, text=gone, harm="withheld", mitigations=(), reason=reason)
+    return Finding.from_body(cleaned(finding.to_body()))
 
 
 def _testing(folder: Path, files: Mapping[DocumentKind, str]) -> Testing | None:

@@ -256,7 +256,7 @@ def _verifying(material: Material) -> Section:
 def _level(material: Material) -> Block:
     decision = material.decision
     if decision is None:
-        return Text("Release: no decision beyond the audit itself was given for this report.")
+        return Text("Release: no decision was in force when this was written.")
     level = label(str(decision.level))
     until = day(decision.not_after_ms)
     return Text(f"Release: {level}, stage {decision.stage or 'unnamed'}, in force until {until}.")
