@@ -87,21 +87,18 @@ class Reading:
         self, key: str, request: ActivationsRequest, hang_up: HangUp | None
     ) -> ActivationsRead | Stopped:
         """Hidden vectors at named taps, each counted before it is read."""
-        try:
-            self._life.check_room()
-            attempt = new_attempt(
+        attempt = await self._begun(
+            lambda: new_attempt(
                 key,
                 Route.ACTIVATIONS,
                 request.prompt,
                 depths=frozenset({Depth.ACTIVATIONS}),
                 action="read_activations",
-            )
-        except DutchdoorError as error:
-            return stopped(error)
-        try:
-            await self._begin_activations(attempt, request)  # steps 1 to 6
-        except Exception as error:
-            return await self._life.refuse(attempt, _ours(error))
+            ),
+            lambda attempt: self._begin_activations(attempt, request),
+        )
+        if isinstance(attempt, Stopped):
+            return attempt
         reservation = attempt.reservation
         assert reservation is not None, "reserved before it began"
 
@@ -141,24 +138,19 @@ class Reading:
         self, key: str, request: FitRequest, hang_up: HangUp | None
     ) -> ProbeRead | Stopped:
         """The guard's probe, fitted inside the runtime on the model's own activations."""
-        try:
-            self._life.check_room()
-            content = canonical.encode(
-                [[e.text, e.label, e.source, e.category] for e in request.examples]
-            )
-            attempt = new_attempt(
+        rows = request.examples
+        attempt = await self._begun(
+            lambda: new_attempt(
                 key,
                 Route.GUARD_FIT,
-                content,
+                canonical.encode([[e.text, e.label, e.source, e.category] for e in rows]),
                 depths=frozenset({Depth.AUDIT}),
                 action="fit_probe",
-            )
-        except DutchdoorError as error:
-            return stopped(error)
-        try:
-            await self._begin_fit(attempt, request)  # steps 1 to 6
-        except Exception as error:
-            return await self._life.refuse(attempt, _ours(error))
+            ),
+            lambda attempt: self._begin_fit(attempt, request),
+        )
+        if isinstance(attempt, Stopped):
+            return attempt
 
         def take(letter: Letter, ending: Ending) -> ProbeFitted:
             if not isinstance(letter, ProbeFitted):
@@ -192,6 +184,21 @@ class Reading:
             done=closed.done,
             receipt=closed.receipt,
         )
+
+    async def _begun(
+        self, make: Callable[[], Attempt], begin: Callable[[Attempt], Awaitable[None]]
+    ) -> Attempt | Stopped:
+        """Steps 1 to 6 of a fresh attempt; or why it may not begin, recorded."""
+        try:
+            self._life.check_room()
+            attempt = make()
+        except DutchdoorError as error:
+            return stopped(error)
+        try:
+            await begin(attempt)
+        except Exception as error:
+            return await self._life.refuse(attempt, _ours(error))
+        return attempt
 
     async def _begin_activations(self, attempt: Attempt, request: ActivationsRequest) -> None:
         admission = self._admission
