@@ -3,7 +3,7 @@
     python docs/examples/sign.py [FOLDER]
 
 The keys are made from their names: anybody can make them, so these signatures prove nothing. They
-are here so that the example can be checked like a real audit (tests/audit/documents/test_example.py).
+are here so that the example can be checked like a real audit.
 """
 
 from __future__ import annotations

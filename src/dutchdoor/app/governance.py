@@ -9,6 +9,7 @@ from dutchdoor.app import keys
 from dutchdoor.app.bundles import Bundle, find_bundle, inventory_of
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.audit.artifacts import BundleFacts, BundleFile
+from dutchdoor.audit.model import Scale
 from dutchdoor.audit.service import Audit, list_audits
 from dutchdoor.errors import NotFound
 from dutchdoor.evidence.model import Entry, EntryKind
@@ -98,8 +99,14 @@ def signer_of(workspace: Workspace, name: str) -> Signer:
     raise NotFound(message, code="key_not_found", hint=f"there are: {known}")
 
 
-def start_audit(workspace: Workspace, bundle: Bundle, auditor: str, objective: str = "") -> Audit:
-    """A new audit of `bundle`, with its documents from templates."""
+def start_audit(
+    workspace: Workspace,
+    bundle: Bundle,
+    auditor: str,
+    objective: str = "",
+    scale: Scale = Scale.SHORT,
+) -> Audit:
+    """A new audit of `bundle`, with the documents of its scale from templates."""
     return Audit.start(
         workspace.places.audits,
         workspace.trust,
@@ -108,6 +115,7 @@ def start_audit(workspace: Workspace, bundle: Bundle, auditor: str, objective: s
         model=bundle.manifest.content.model,
         auditor=auditor,
         objective=objective,
+        scale=scale,
     )
 
 

@@ -36,7 +36,7 @@ from dutchdoor.audit.folder import (
     AuditFolder,
     AuditSubject,
 )
-from dutchdoor.audit.graph import Standing, needs_of
+from dutchdoor.audit.graph import Standing
 from dutchdoor.audit.imports import Imported, read_import
 from dutchdoor.audit.model import (
     SPECIFICATIONS,
@@ -184,15 +184,6 @@ class Audit:
         )
         return fill_testing(self._folder, measured, endpoint.access_depth, probe)
 
-    def amend(self, run: Callable[[Path], object]) -> tuple[Finding, ...]:
-        """Run an amend test, which leaves `amend.json` in the folder that it is given, and fill T2.
-
-        Raises Refused: T2 is not open. Raises what `run` raises; T2 is then as it was.
-        """
-        self._must_be_open(DocumentKind.T2)
-        run(self.path)
-        return fill_amend(self._folder)
-
     def take_import(self, path: Path) -> Imported:
         """Put another tool's results into T2: digest, kind and headline figures, never the file.
 
@@ -202,6 +193,15 @@ class Audit:
         imported = read_import(path)
         put_import(self._folder, imported)
         return imported
+
+    def amend(self, run: Callable[[Path], object]) -> tuple[Finding, ...]:
+        """Run an amend test, which leaves `amend.json` in the folder that it is given, and fill T2.
+
+        Raises Refused: T2 is not open. Raises what `run` raises; T2 is then as it was.
+        """
+        self._must_be_open(DocumentKind.T2)
+        run(self.path)
+        return fill_amend(self._folder)
 
     def settle(
         self, finding: str, status: FindingStatus, reason: str, by: str

@@ -10,8 +10,8 @@ from dutchdoor.app.bundles import find_bundle
 from dutchdoor.app.governance import collect as collect_artifacts
 from dutchdoor.app.governance import find_audit, signer_of, start_audit
 from dutchdoor.app.workspace import open_workspace
-from dutchdoor.audit.model import AuditStatus, DocumentKind, FindingStatus
-from dutchdoor.cli import amending, evaluating
+from dutchdoor.audit.model import AuditStatus, DocumentKind, FindingStatus, Scale
+from dutchdoor.cli import amending, documents, evaluating
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.cli.outputs import outputs
 from dutchdoor.errors import Invalid
@@ -22,9 +22,9 @@ app = typer.Typer(
     help="The internal audit: documents, evaluations, sign-off.", no_args_is_help=True
 )
 
-amending.add_to(app)
-
 evaluating.add_to(app)
+amending.add_to(app)
+documents.add_to(app)
 
 AuditOption = Annotated[
     str | None, typer.Option("--audit", help="Which audit; default: the latest.")
@@ -40,13 +40,17 @@ def start(
     auditor: Annotated[str, typer.Option(help="Who audits: a person in audience auditor.")],
     bundle: Annotated[str | None, typer.Option(help="Which bundle; default: the only one.")] = None,
     objective: Annotated[str, typer.Option(help="What is to be found out.")] = "",
+    full: Annotated[
+        bool, typer.Option("--full", help="Every document of the method; default: five.")
+    ] = False,
     workspace: WorkspaceOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Start an audit: its documents are made from templates, to be read, edited and signed."""
     opened = open_workspace(places_of(workspace))
     person = opened.access.find_person(auditor)
-    audit = start_audit(opened, find_bundle(opened, bundle), person.name, objective)
+    scale = Scale.FULL if full else Scale.SHORT
+    audit = start_audit(opened, find_bundle(opened, bundle), person.name, objective, scale)
     Output(json_output).data(
         {"audit": audit.subject.audit, "folder": str(audit.path), "next": audit.status().next},
         f"started {audit.subject.audit}\n  its documents: {audit.path}\n"
@@ -154,7 +158,7 @@ def complete(
 
 def status_lines(status: AuditStatus) -> list[str]:
     """An audit's status as lines for a person."""
-    lines = [f"{status.audit}: {status.model}, by {status.auditor}"]
+    lines = [f"{status.audit} ({status.scale}): {status.model}, by {status.auditor}"]
     lines += [
         f"  {row.kind} {row.title}: {row.state}{f' ({row.because})' if row.because else ''}"
         for row in status.documents
@@ -172,6 +176,7 @@ def _status_value(status: AuditStatus) -> dict[str, Any]:
         "bundle": status.bundle,
         "model": status.model,
         "auditor": status.auditor,
+        "scale": str(status.scale),
         "documents": [
             {
                 "kind": str(row.kind),

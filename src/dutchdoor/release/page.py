@@ -119,7 +119,7 @@ def _audit(decision: Decision, summary: AuditSummary | None) -> list[str]:
         return ["Nothing yet: the audit is what this decision makes possible."]
     lines = [f"Audit `{decision.audit}`."]
     if summary is not None:
-        lines.append("")
+        lines += ["", f"It was an audit of scale {summary.scale}.", ""]
         lines += [f"- {row.name}: {row.text}" for row in summary.evaluations]
         for finding in summary.findings:
             settled = f"; {finding.status} by {finding.by}: {finding.reason}" * bool(finding.by)

@@ -50,7 +50,7 @@ from dutchdoor.release.page import decision_page
 from dutchdoor.release.ports import Record
 from dutchdoor.release.proposal import decision_of, document_of, fresh_body
 from dutchdoor.release.standing import history_rows, latest, row_of, signed, to_compile
-from dutchdoor.release.terms import must_be_audited
+from dutchdoor.release.terms import must_be_apart, must_be_audited
 
 __all__ = ["Release", "sign_birth"]
 
@@ -351,6 +351,7 @@ class Release:
         approvals = self._approvals(name)
         voided = approvals.count(decision).voided
         approved = approvals.signers(envelope)
+        must_be_apart(find_summary(self._audits, decision.audit, audit_keys(self._trust)), approved)
         index = None
         if enact and self._enough(name, approved, {**self._names.known(), **named}):
             open_decision(envelope, self._trust)

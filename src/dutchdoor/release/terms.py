@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dutchdoor.audit.card import ProbeCard
 from dutchdoor.audit.summary import AuditSummary
-from dutchdoor.errors import Invalid
+from dutchdoor.errors import Invalid, Refused
 from dutchdoor.evidence.decision import Decision
 
-__all__ = ["DEFAULT_CONDITIONS", "default_margin", "must_be_audited"]
+__all__ = ["DEFAULT_CONDITIONS", "default_margin", "must_be_apart", "must_be_audited"]
 
 DEFAULT_CONDITIONS = """\
 - a way around the guard becomes known that works for ordinary people
@@ -25,6 +27,16 @@ def default_margin(decision: Decision) -> str:
         "may ever leave; the guard judges before the first token; every inference is recorded; "
         "the decision ends by itself and can be revoked at any moment, also in running streams."
     )
+
+
+def must_be_apart(summary: AuditSummary, approvers: Iterable[str]) -> None:
+    """Raises Refused where one of the key ids approves what it signed as an auditor.
+
+    trust.json keeps the two apart at any one time; this keeps them apart over time too.
+    """
+    if set(approvers) & set(summary.auditor_keys):
+        message = "a key signed the audit and cannot approve what the audit is about"
+        raise Refused(message, code="duties_not_separate", hint="another person approves")
 
 
 def must_be_audited(decision: Decision, summary: AuditSummary, card: ProbeCard) -> None:

@@ -1,4 +1,4 @@
-"""The worked example is complete, in form, honest about its citations, and derived where derived."""
+"""The worked example is complete and in form; it cites what is known and types nothing derived."""
 
 from __future__ import annotations
 

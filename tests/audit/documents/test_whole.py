@@ -1,4 +1,4 @@
-"""A full audit holds its order, its roles and its gates; each promise with the attempt to break it."""
+"""A full audit holds its order, roles and gates; each promise with the attempt to break it."""
 
 from __future__ import annotations
 
