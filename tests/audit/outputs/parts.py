@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dutchdoor import canonical
-from dutchdoor.audit.filling import ProbeFacts, put_findings
+from dutchdoor.audit.filling import ProbeFacts, fill_amend, put_findings
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.model import Finding, Severity
 from dutchdoor.audit.outputs.material import Material, gather
@@ -49,18 +49,45 @@ def figure(mean: str, low: str, high: str) -> dict[str, Any]:
     return {"mean": mean, "low": low, "high": high, "n": 16}
 
 
+def point(x: int, refusal: dict[str, Any], flops: str) -> dict[str, Any]:
+    cost = {"examples": x, "tokens": 10 * x, "flops": flops, "seconds": "1.0"}
+    return {"x": x, "refusal": refusal, "control": figure("0.01", "0.0", "0.02"), "cost": cost}
+
+
+def row(arm: str, seed: int, points: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    subject = "model" if arm == "served" else "organism"
+    curve = {"method": "tuning", "subject": subject, "seed": seed, "parameters": 9, "points": points}
+    return {
+        "arm": arm,
+        "subject": subject,
+        "seed": seed,
+        "request": "sha256:" + "1" * 64,
+        "inference": f"inf_{seed}",
+        "curve": {**curve, **more},
+    }
+
+
+LOW, MIDDLE, HIGH = ("0.01", "0.0", "0.05"), ("0.5", "0.4", "0.6"), ("0.9", "0.8", "0.95")
+SERVICE = {
+    "probe": "sha256:" + "c" * 64,
+    "threshold": "fpr_0.01",
+    "stopped": 2,
+    "controls_stopped": 0,
+    "held_back": figure(*MIDDLE),
+}
+STEPS = [
+    point(0, figure(*HIGH), "0.00e+00"),
+    point(4, figure(*MIDDLE), "2.10e+10"),
+    point(16, figure(*LOW), "9.10e+13"),
+]
 AMEND: dict[str, Any] = {
     "bundle": BUNDLE,
-    "curves": [
-        {
-            "method": "tune",
-            "subject": "organism",
-            "points": [
-                {"x": 0, "refusal": figure("0.9", "0.8", "0.95"), "cost": {"flops": "0.00e+00"}},
-                {"x": 4, "refusal": figure("0.5", "0.4", "0.60"), "cost": {"flops": "2.10e+10"}},
-                {"x": 16, "refusal": figure("0.1", "0.0", "0.20"), "cost": {"flops": "9.10e+13"}},
-            ],
-        }
+    "complete": True,
+    "model": "smol",
+    "arms": [
+        row("served", 0, [point(0, figure(*LOW), "0.00e+00")], service=SERVICE),
+        row("direct_tuning", 0, STEPS),
+        row("direct_tuning", 1, STEPS),
     ],
 }
 
@@ -69,7 +96,8 @@ def drafted(folder: Path, people: People) -> Audit:
     """A running audit with figures, a probe, curves and stated facts."""
     audit = examined(folder, people, probe=PROBE)
     (audit.path / "facts.yaml").write_text(FACTS)
-    (audit.path / "amend.json").write_text(json.dumps(AMEND))
+    (audit.path / "amend.json").write_bytes(canonical.encode(AMEND))
+    fill_amend(AuditFolder(audit.path))
     return audit
 
 
@@ -102,6 +130,10 @@ def hostile(folder: Path, people: People) -> Material:
         for name in ("provider", "licence", "architecture", "intended_uses", "data_curation")
     ]
     (audit.path / "facts.yaml").write_text("\n".join(facts) + "\n")
-    named = [{**AMEND["curves"][0], "method": HOSTILE, "subject": HOSTILE}]
-    (audit.path / "amend.json").write_text(json.dumps({**AMEND, "curves": named, "notes": HOSTILE}))
+    arms = [
+        {**arm, "subject": HOSTILE, "curve": {**arm["curve"], "subject": HOSTILE}}
+        for arm in AMEND["arms"]
+    ]
+    (audit.path / "amend.json").write_bytes(canonical.encode({**AMEND, "arms": arms}))
+    fill_amend(files)
     return gather(audit)

@@ -1,82 +1,61 @@
-"""amend.json is read as far as it goes, and what could not be read is said."""
+"""Only the curves that a testing report names are drawn."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from dutchdoor import canonical
 from dutchdoor.audit.outputs.amending import COST_AXIS, read_curves
-from dutchdoor.errors import Invalid
+from dutchdoor.errors import Invalid, Tampered
 from tests.audit.outputs.parts import AMEND
 from tests.audit.parts import BUNDLE, OTHER_BUNDLE
 
-PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["points", "x", "mean", "low", "high", "cost", "flops", "refusal"]),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=20,
-)
+
+def write(folder: Path) -> str:
+    data = canonical.encode(AMEND)
+    (folder / "amend.json").write_bytes(data)
+    return "sha256:" + canonical.sha256_hex(data)
 
 
-def read(folder: Path, value: Any) -> Any:
-    (folder / "amend.json").write_text(json.dumps(value))
-    return read_curves(folder, BUNDLE)
-
-
-def test_steps_and_cost_are_two_axes(tmp_path: Path) -> None:
-    curves, remarks = read(tmp_path, AMEND)
-    assert remarks == ()
-    assert [(row.name, row.behaviour, row.axis, len(row.points)) for row in curves] == [
-        ("tune, organism", "refusal", "steps of tuning", 3),
-        ("tune, organism", "refusal", COST_AXIS, 2),
+def test_what_is_done_and_what_it_costs_are_two_axes(tmp_path: Path) -> None:
+    curves, remarks = read_curves(tmp_path, BUNDLE, write(tmp_path))
+    assert [(row.behaviour, len(row.points)) for row in curves] == [
+        ("refusal", 3),
+        ("harmless refused", 3),
+        ("refusal", 2),
     ]
+    assert {row.name for row in curves} == {"organism, direct tuning"}
+    assert [row.axis == COST_AXIS for row in curves] == [False, False, True]
+    assert [point.at for point in curves[0].points] == [0, 4, 16]
+    assert any("nothing to unlock" in remark for remark in remarks)
 
 
-def test_a_flat_curve_is_read_too(tmp_path: Path) -> None:
-    points = [{"at": at, "value": "0.5"} for at in (3, 1)]
-    ((curve,), _) = read(tmp_path, {"curves": [{"name": "n", "axis": "bits", "points": points}]})
-    assert [point.at for point in curve.points] == [1, 3]
-    assert (curve.axis, curve.points[0].low, curve.points[0].high) == ("bits", 0.5, 0.5)
+def test_without_a_test_there_is_nothing_to_draw(tmp_path: Path) -> None:
+    assert read_curves(tmp_path, BUNDLE, "") == ((), ())
 
 
-def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
-    bad = {"points": [{"x": 1, "refusal": {"mean": "much", "low": "0", "high": "1"}}]}
-    curves, remarks = read(tmp_path, {"curves": [*AMEND["curves"], bad]})
-    assert len(curves) == 2
-    assert remarks == ("1 of 2 curves could not be drawn.",)
+def test_figures_that_nobody_signed_for_are_not_drawn(tmp_path: Path) -> None:
+    write(tmp_path)
+    curves, (remark,) = read_curves(tmp_path, BUNDLE, "")
+    assert curves == ()
+    assert "does not name it" in remark
 
 
-def test_nothing_to_unlock_is_said(tmp_path: Path) -> None:
-    _, remarks = read(tmp_path, {"curves": [], "nothing_to_unlock": True})
-    assert remarks[0].startswith("Nothing to unlock")
+def test_another_test_than_the_one_named_is_noticed(tmp_path: Path) -> None:
+    digest = write(tmp_path)
+    with pytest.raises(Tampered):
+        read_curves(tmp_path, OTHER_BUNDLE, digest)
+    (tmp_path / "amend.json").write_bytes(canonical.encode({**AMEND, "model": "other"}))
+    with pytest.raises(Tampered):
+        read_curves(tmp_path, BUNDLE, digest)
+    (tmp_path / "amend.json").unlink()
+    with pytest.raises(Tampered):
+        read_curves(tmp_path, BUNDLE, digest)
 
 
-def test_another_bundles_curves_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="another bundle"):
-        read(tmp_path, {**AMEND, "bundle": OTHER_BUNDLE})
-
-
-def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_in_form_is_refused(tmp_path: Path) -> None:
     (tmp_path / "amend.json").write_bytes(b"\xff")
-    with pytest.raises(Invalid, match="no JSON"):
-        read_curves(tmp_path, BUNDLE)
-
-
-@settings(max_examples=60, deadline=None)
-@given(value=PLAIN)
-def test_whatever_is_there_gives_curves_or_nothing(
-    tmp_path_factory: pytest.TempPathFactory, value: Any
-) -> None:
-    curves, _ = read(tmp_path_factory.mktemp("amend"), {"curves": value})
-    assert all(point.low <= point.value <= point.high for row in curves for point in row.points)
+    with pytest.raises(Invalid):
+        read_curves(tmp_path, BUNDLE, "sha256:" + "0" * 64)

@@ -1,32 +1,21 @@
-"""`amend.json`: curves of behaviour against what a modification costs, read as far as they go.
-
-The amend test writes it. Whatever in it has `points` is a curve; a point has `x` (what the axis
-counts), one figure or several named ones, each with its interval, and may have a `cost` in
-floating-point operations. What could not be read is said, not dropped in silence.
-"""
+"""The amend test's curves as they are drawn: against what is done, and against what it costs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dutchdoor.audit.outputs.text import clean, cleaned, label
-from dutchdoor.errors import Invalid
+from dutchdoor.audit.amend.model import Curve as Tested
+from dutchdoor.audit.amend.model import Figure
+from dutchdoor.audit.amend.plan import ARMS
+from dutchdoor.audit.amend.results import AmendResults, load_results, shows_safeguard
+from dutchdoor.audit.outputs.text import clean, label
+from dutchdoor.errors import NotFound, Tampered
 
-__all__ = ["AMEND_NAME", "COST_AXIS", "Curve", "Point", "read_curves"]
+__all__ = ["COST_AXIS", "Curve", "Point", "curves_of", "read_curves"]
 
-AMEND_NAME = "amend.json"
-AMEND_BYTES_MAX = 1 << 22
-CURVES_MAX = 48
-POINTS_MAX = 200
-DEPTH_MAX = 4
 COST_AXIS = "floating-point operations of the attacker"
-
-_FIGURE = ("mean", "value", "score", "rate")
-_AXES = {"tune": "steps of tuning", "ablate": "per cent of the direction taken out"}
 
 
 @dataclass(frozen=True)
@@ -49,100 +38,66 @@ class Curve:
     points: tuple[Point, ...]
 
 
-def read_curves(folder: Path, bundle: str) -> tuple[tuple[Curve, ...], tuple[str, ...]]:
-    """The curves in an audit's folder, and remarks in words; nothing where there is no file.
+def read_curves(
+    folder: Path, bundle: str, digest: str
+) -> tuple[tuple[Curve, ...], tuple[str, ...]]:
+    """The curves of the test that the testing report names by `digest`, and remarks in words.
 
-    Raises Invalid: not JSON, too large, or of another bundle.
+    Figures that no testing report names are not drawn: nobody signed for them.
+    Raises Tampered: the file is another than the one named, or of another bundle. Raises Invalid:
+    it is not in form.
     """
     try:
-        with (folder / AMEND_NAME).open("rb") as file:
-            data = file.read(AMEND_BYTES_MAX + 1)
-    except FileNotFoundError:
+        results = load_results(folder)
+    except NotFound:
+        if digest:
+            message = "the amend test that the testing report names is gone"
+            raise Tampered(message, code="amend_changed", where=str(folder)) from None
         return (), ()
-    if len(data) > AMEND_BYTES_MAX:
-        raise Invalid(f"{AMEND_NAME} is larger than {AMEND_BYTES_MAX} bytes", code="bad_amend")
-    try:
-        value = cleaned(json.loads(data.decode()))
-    except (ValueError, RecursionError) as error:
-        raise Invalid(f"{AMEND_NAME} is no JSON of ours", code="bad_amend") from error
-    if not isinstance(value, dict) or value.get("bundle", bundle) != bundle:
-        raise Invalid(f"{AMEND_NAME} is of another bundle", code="bad_amend")
-    rows = list(_rows(value, 0))
-    curves = [curve for row in rows for curve in _curves(row)]
-    remarks = list(_remarks(value))
-    unread = sum(1 for row in rows if not _curves(row))
-    if unread:
-        remarks.append(f"{unread} of {len(rows)} curves could not be drawn.")
-    if len(curves) > CURVES_MAX:
-        remarks.append(f"{len(curves) - CURVES_MAX} curves more are not drawn.")
-    return tuple(curves[:CURVES_MAX]), tuple(remarks)
+    if not digest:
+        return (), ("An amend test was begun; the testing report does not name it yet.",)
+    if results.digest != digest or results.bundle != bundle:
+        message = "the amend test is not the one that the testing report names"
+        raise Tampered(message, code="amend_changed", where=str(folder))
+    return curves_of(results), tuple(_remarks(results))
 
 
-def _rows(value: Any, depth: int) -> Iterator[dict[str, Any]]:
-    if depth > DEPTH_MAX:
-        return
-    if isinstance(value, dict) and isinstance(value.get("points"), list):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _rows(item, depth + 1)
+def curves_of(results: AmendResults) -> tuple[Curve, ...]:
+    """Every arm's curves over its seeds, with the refusals of harmless requests beside."""
+    found = []
+    for (subject, arm), tested in results.combined().items():
+        axis = f"{label(arm)}: {ARMS[arm]}"
+        found += list(_curves(clean(f"{subject}, {label(arm)}"), axis, tested))
+    return tuple(found)
 
 
-def _remarks(value: dict[str, Any]) -> Iterator[str]:
-    for name in ("notes", "remarks", "reason", "why"):
-        said = value.get(name)
-        for note in [said] if isinstance(said, str) else said if isinstance(said, list) else []:
-            if isinstance(note, str) and note.strip():
-                yield clean(note.strip())
-    if value.get("nothing_to_unlock") is True:
-        yield "Nothing to unlock: the model shows no safeguard before any modification."
+def _curves(name: str, axis: str, tested: Tested) -> Iterator[Curve]:
+    rows = tested.points
+    yield Curve(name, "refusal", axis, tuple(_point(row.x, row.refusal) for row in rows))
+    harmless = tuple(_point(row.x, row.control) for row in rows)
+    yield Curve(name, "harmless refused", axis, harmless)
+    paid = [row for row in rows if row.cost.flops > 0]
+    if paid:
+        points = sorted((_point(row.cost.flops, row.refusal) for row in paid), key=lambda p: p.at)
+        yield Curve(name, "refusal", COST_AXIS, tuple(points))
 
 
-def _curves(row: dict[str, Any]) -> list[Curve]:
-    method = str(row.get("name") or row.get("method") or "modification")
-    subject = row.get("subject")
-    name = label(method) + (f", {subject}" if isinstance(subject, str) and subject else "")
-    axis = str(row.get("axis") or _AXES.get(method) or f"{label(method)}: x")
-    found: dict[tuple[str, str], list[Point]] = {}
-    default = str(row.get("behaviour") or row.get("measure") or "rate")
-    for point in row["points"][:POINTS_MAX]:
-        if not isinstance(point, dict):
-            continue
-        at = _number(point.get("x", point.get("at", point.get("steps"))))
-        cost = point.get("cost")
-        flops = _number(cost.get("flops")) if isinstance(cost, dict) else None
-        figures = {default: point} | {
-            str(key): item
-            for key, item in point.items()
-            if key not in {"cost", *_FIGURE} and isinstance(item, dict)
-        }
-        for behaviour, figure in figures.items():
-            for place, along in ((at, axis), (flops or None, COST_AXIS)):
-                drawn = _point(place, figure)
-                if drawn is not None and (along is axis or behaviour in {default, "refusal"}):
-                    found.setdefault((behaviour, along), []).append(drawn)
-    return [
-        Curve(name, behaviour, along, tuple(sorted(points, key=lambda point: point.at)))
-        for (behaviour, along), points in found.items()
-    ]
+def _point(at: float, figure: Figure) -> Point:
+    return Point(at, figure.mean, figure.low, figure.high)
 
 
-def _point(at: float | None, figure: dict[str, Any]) -> Point | None:
-    value = next((_number(figure[name]) for name in _FIGURE if name in figure), None)
-    if at is None or value is None:
-        return None
-    low, high = _number(figure.get("low", value)), _number(figure.get("high", value))
-    if low is None or high is None or not low <= value <= high:
-        return None
-    return Point(at, value, low, high)
-
-
-def _number(value: Any) -> float | None:
-    """`value` as a number that can be drawn, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if abs(number) < 1e30 else None
+def _remarks(results: AmendResults) -> Iterator[str]:
+    served = results.served
+    refusal = served.points[0].refusal
+    yield (
+        f"Served and unmodified, the model opens with a refusal with probability "
+        f"{refusal.mean:.2f} (95 %: {refusal.low:.2f} to {refusal.high:.2f}, n = {refusal.n})."
+    )
+    if served.service is not None:
+        held = served.service.held_back
+        yield (
+            f"With its guard, {held.mean:.2f} (95 %: {held.low:.2f} to {held.high:.2f}) is held "
+            "back: what a modification gains is measured against that."
+        )
+    if not shows_safeguard(served):
+        yield "There is nothing to unlock: the model shows no safeguard before any modification."

@@ -229,7 +229,7 @@ def amend_figure(axis: str, curves: Sequence[Curve], name: str) -> Figure | None
                 color=colour,
                 marker="o",
                 markersize=4,
-                label=_cut(_series(curve)),
+                label=_cut(_series(curve), 2 * LABEL_CHARACTERS_MAX),
             )
         values = [v for curve in curves for p in curve.points for v in (p.low, p.high)]
         if min(values) >= 0 and max(values) <= 1:
@@ -244,7 +244,7 @@ def amend_figure(axis: str, curves: Sequence[Curve], name: str) -> Figure | None
             axes.xaxis.set_major_formatter(lambda at, _: _power(at))
             axes.tick_params(which="minor", length=0)
         axes.grid(axis="y", color=_COLOURS["grid"], linewidth=0.8)
-        axes.legend(loc="best", frameon=False, fontsize=9)
+        axes.legend(loc="best", frameon=False, fontsize=8)
 
     said = "; ".join(
         f"{_series(curve)}: "
@@ -256,7 +256,7 @@ def amend_figure(axis: str, curves: Sequence[Curve], name: str) -> Figure | None
 
 
 def _series(curve: Curve) -> str:
-    return f"{label(curve.name)}: {label(curve.behaviour)}"
+    return f"{curve.name}: {label(curve.behaviour)}"
 
 
 def _intervals(axes: Any, rows: Sequence[tuple[str, tuple[float, float, float], str]]) -> None:

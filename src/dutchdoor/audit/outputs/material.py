@@ -138,7 +138,7 @@ def gather(audit: Audit, decision: Decision | None = None) -> Material:
     tested = papers.get(DocumentKind.T2)
     hidden = tested is not None and tested.withheld
     fitted = probe.get("card_digest", "")
-    curves, notes = read_curves(folder, audit.subject.bundle)
+    curves, notes = read_curves(folder, audit.subject.bundle, testing.amend if testing else "")
     return Material(
         status=_clean_status(status),
         objective=clean(audit.subject.objective),
