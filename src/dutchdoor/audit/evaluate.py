@@ -161,7 +161,8 @@ class _Kept:
                     return None
         except (OSError, ValueError, KeyError, TypeError, DutchdoorError):
             return None  # Not there, or not as it was written: it is measured again.
-        return row if row.name == name else None
+        # What could not be measured may be by now: a deeper grant, canaries, another server.
+        return row if row.name == name and row.is_measured else None
 
     def keep(self, evaluation: Evaluation) -> None:
         """Keep it; whole or not at all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -54,8 +54,10 @@ def serving(answer: Answer) -> Iterator[Door]:
         server.server_close()
 
 
-def refusal(code: str, status: int = 403) -> tuple[int, dict[str, Any]]:
-    return status, {"error": {"code": code}}
+def refusal(
+    code: str, status: int = 403, missing: Sequence[str] = ()
+) -> tuple[int, dict[str, Any]]:
+    return status, {"error": {"code": code, "dutchdoor": {"missing": list(missing)}}}
 
 
 class Accountant:
@@ -74,8 +76,9 @@ class Accountant:
             return 200, {"vectors": pool, "grants": [grant]}
         if path.endswith("/activations"):
             return self._activations(body)
-        if body.get("logprobs") == 20:
-            return 200, {"choices": [{"logprobs": {"top_logprobs": [{"a": -1.0, "b": -2.0}]}}]}
+        if body.get("top_logprobs") == 20:
+            top = [{"bytes": [97], "logprob": -1.0}, {"bytes": [98], "logprob": -2.0}]
+            return 200, {"choices": [{"logprobs": {"content": [{"top_logprobs": top}]}}]}
         return refusal("bad_request", 400)
 
     def _activations(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -107,6 +110,7 @@ def test_a_quarter_of_the_width_leaves_most_of_a_layer_unknown() -> None:
     assert figure.value > 0.8
     assert "budget_vectors" in figure.details["activations"]
     assert figure.details["full logits"] == "refused: bad_request"
+    assert figure.details["top log-probabilities"] == "given: 4 rows of 2"
 
 
 def test_with_as_many_vectors_as_the_model_is_wide_the_layer_is_given_away() -> None:
@@ -175,7 +179,7 @@ def test_a_planted_canary_is_ranked_within_the_budget_and_its_secret_is_not_kept
         with pytest.raises(NotMeasured, match="vectors left"):
             canaries(ground(door, canaries=planted * 30))
     with (
-        serving(lambda *_: refusal("depth_not_granted")) as door,
-        pytest.raises(NotMeasured, match="depth missing: logprobs"),
+        serving(lambda *_: refusal("depth_not_granted", missing=["decoding_control"])) as door,
+        pytest.raises(NotMeasured, match="depth missing: decoding_control"),
     ):
         canaries(ground(door, canaries=planted))

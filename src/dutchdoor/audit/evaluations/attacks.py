@@ -110,8 +110,8 @@ def _likelihood(door: Door, canary: Canary, secret: str) -> float:
         "temperature": 0.0,
     }
     reply = door.post("/completions", body)
-    if reply.code == "depth_not_granted":
-        raise NotMeasured("depth missing: logprobs", code="not_measured")
+    if reply.missing:
+        raise NotMeasured(f"depth missing: {reply.missing}", code="not_measured")
     choices = reply.body.get("choices") or [{}]
     logprobs = choices[0].get("logprobs") or {}
     known = [value for value in logprobs.get("token_logprobs") or [] if value is not None]

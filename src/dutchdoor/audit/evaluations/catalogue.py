@@ -220,7 +220,7 @@ _ALL = (
         rate,
         1,
         1,
-        depth="logprobs",
+        depth="decoding_control, logprobs",
         attack=attacks.canaries,
     ),
     Kind(

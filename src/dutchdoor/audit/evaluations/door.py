@@ -35,6 +35,15 @@ class Reply(NamedTuple):
         error = self.body.get("error")
         return str(error.get("code", "")) if isinstance(error, dict) else ""
 
+    @property
+    def missing(self) -> str:
+        """The depths that our server says are missing, "" where it says nothing of depths."""
+        if self.code != "depth_not_granted":
+            return ""
+        own = self.body["error"].get("dutchdoor")
+        names = own.get("missing") if isinstance(own, dict) else None
+        return ", ".join(str(name) for name in names or ["unknown"])
+
 
 class Door:
     """One server, one model, one caller. base_url: ends in `/v1`."""

@@ -212,21 +212,32 @@ def _vectors(body: Mapping[str, Any]) -> Matrix:
 
 def _full_logits(door: Door) -> str:
     """What becomes of a wish for more log-probabilities than are free."""
-    body = {"prompt": "a", "max_tokens": 1, "logprobs": 4096}
-    reply = door.post("/completions", body)
+    reply = door.post("/chat/completions", _asking("a", 1, 4096))
     return "given" if reply.status == 200 else f"refused: {reply.code}"
+
+
+def _asking(text: str, tokens_max: int, top: int) -> dict[str, Any]:
+    return {
+        "messages": [{"role": "user", "content": text}],
+        "max_tokens": tokens_max,
+        "temperature": 0.0,
+        "logprobs": True,
+        "top_logprobs": top,
+    }
 
 
 def _top_logprobs(door: Door) -> dict[str, str]:
     """The rank of the 20 most likely log-probabilities over the tokens that all rows share."""
     rows: list[dict[str, float]] = []
     for text in _TEXTS[:TOP_ROWS]:
-        body = {"prompt": text, "max_tokens": TOP_TOKENS, "logprobs": 20, "temperature": 0.0}
-        reply = door.post("/completions", body)
+        reply = door.post("/chat/completions", _asking(text, TOP_TOKENS, 20))
         if reply.status != 200:
             return {"top log-probabilities": f"refused: {reply.code}"}
         logprobs = (reply.body["choices"][0] or {}).get("logprobs") or {}
-        rows += [row for row in logprobs.get("top_logprobs") or [] if row]
+        for token in logprobs.get("content") or []:
+            top = token.get("top_logprobs") or []
+            rows.append({str(row.get("bytes")): float(row["logprob"]) for row in top})
+    rows = [row for row in rows if row]
     if not rows:
         return {"top log-probabilities": "none were given"}
     shared = sorted(set.intersection(*(set(row) for row in rows)))
