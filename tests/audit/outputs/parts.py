@@ -56,7 +56,13 @@ def point(x: int, refusal: dict[str, Any], flops: str) -> dict[str, Any]:
 
 def row(arm: str, seed: int, points: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     subject = "model" if arm == "served" else "organism"
-    curve = {"method": "tuning", "subject": subject, "seed": seed, "parameters": 9, "points": points}
+    curve = {
+        "method": "tuning",
+        "subject": subject,
+        "seed": seed,
+        "parameters": 9,
+        "points": points,
+    }
     return {
         "arm": arm,
         "subject": subject,
