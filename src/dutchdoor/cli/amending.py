@@ -18,7 +18,7 @@ __all__ = ["add_to"]
 
 @command
 def amend(
-    seeds: Annotated[int, typer.Option(help="How often each arm is run.")] = 3,
+    seeds: Annotated[int, typer.Option(help="How often each arm is run.")] = 2,
     prompts: Annotated[int, typer.Option(help="Prompts scored at each point, 8 to 24.")] = 16,
     arm: Annotated[
         list[str] | None, typer.Option(help=f"Only these arms, of: {', '.join(ARMS)}.")

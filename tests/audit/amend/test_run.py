@@ -64,7 +64,7 @@ def ready(audit: Audit) -> None:
 def test_every_arm_is_a_request_that_the_runtime_takes(subject: str) -> None:
     options = AmendOptions(prompts=24, controls=12)
     arms = [served_arm("smol", options), *arms_of("smol", subject, options)]
-    assert len(arms) == 1 + 3 * len(ARMS)
+    assert len(arms) == 1 + options.seeds * len(ARMS)
     for arm in arms:
         check_amend(work_of(arm.body), RuntimeLimits())
     assert len({arm.request for arm in arms}) == len(arms)

@@ -49,7 +49,7 @@ class AmendOptions:
     seeds: how many. prompts, controls: scored at each point, at least 8 of each.
     """
 
-    seeds: int = 3
+    seeds: int = 2
     prompts: int = 16
     controls: int = 8
     teaching_steps: int = 40
