@@ -136,6 +136,11 @@ class Places:
         return self.root / "bundles"
 
     @property
+    def inventory(self) -> Path:
+        """Which files went into each bundle, by name: what its manifest hides."""
+        return self.root / "inventory"
+
+    @property
     def audits(self) -> Path:
         return self.root / "audits"
 

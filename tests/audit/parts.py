@@ -22,6 +22,7 @@ from dutchdoor.audit.model import DocumentKind, FindingStatus
 from dutchdoor.audit.ports import Record
 from dutchdoor.audit.service import Audit
 from dutchdoor.audit.summary import AuditSummary
+from dutchdoor.audit.view import write_view
 from dutchdoor.clock import FixedClock
 from dutchdoor.errors import Unavailable
 from dutchdoor.evidence.decision import Trust
@@ -153,6 +154,7 @@ def examined(folder: Path, people: People, *, probe: ProbeFacts | None = PROBE) 
         measured("over_refusal", 1, 40, files.logs),
     ]
     fill_testing(files, rows, "sampling", probe)
+    write_view(audit, "Few figures: they speak for a narrow release behind the guard.")
     return audit
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dutchdoor.audit.artifacts import artifacts_of, facts_of_folder
+from dutchdoor.audit.artifacts import BundleFacts, BundleFile, artifacts_of, read_artifacts
 from dutchdoor.audit.card import NO_CARD, ProbeCard
 from dutchdoor.audit.findings import FindingRules, derive, keep_settled
 from dutchdoor.audit.model import BLOCKING, Finding, FindingStatus, Severity
-from dutchdoor.errors import Invalid, NotFound
+from dutchdoor.errors import Invalid
 from tests.audit.parts import BUNDLE, FACTS, measured
 
 PROBE = {"digest": "sha256:" + "c" * 64, "card_digest": "sha256:" + "d" * 64}
@@ -78,16 +78,12 @@ def test_a_finding_settled_without_a_reason_is_not_a_finding() -> None:
             Finding.from_body(value)
 
 
-def test_facts_of_a_folder_are_its_files_and_digests(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "deep" / "model.safetensors").write_bytes(b"weights")
-    facts = facts_of_folder(tmp_path, bundle=BUNDLE, model="smol")
-    assert [file.path for file in facts.files] == ["config.json", "deep/model.safetensors"]
-    assert facts.files[1].size == 7
-    assert {row.name for row in artifacts_of(facts, {}) if row.present} == {
-        "weights",
-        "configuration",
-    }
-    with pytest.raises(NotFound):
-        facts_of_folder(tmp_path / "none", bundle=BUNDLE, model="smol")
+def test_plain_files_have_no_digests_and_sealed_ones_have() -> None:
+    plain = (BundleFile("config.json", 2), BundleFile("deep/model.safetensors", 7))
+    sealed = (BundleFile("0000.sealed", 30, "sha256:" + "e" * 64),)
+    rows = artifacts_of(BundleFacts(BUNDLE, "smol", plain, sealed), {})
+    present = {row.name: row for row in rows if row.present}
+    assert set(present) == {"weights", "configuration", "sealed files"}
+    assert present["weights"].digests == present["configuration"].digests == ()
+    assert present["sealed files"].digests == ("sha256:" + "e" * 64,)
+    assert read_artifacts([row.to_body() for row in rows]) == rows

@@ -15,6 +15,7 @@ from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.model import DocumentKind, DocumentState, FindingStatus
 from dutchdoor.audit.service import Audit, list_audits
 from dutchdoor.audit.summary import find_summary, open_summary
+from dutchdoor.audit.view import write_view
 from dutchdoor.clock import FixedClock
 from dutchdoor.errors import Invalid, NotFound, Refused, Tampered, Unavailable
 from dutchdoor.evidence.model import EntryKind
@@ -299,6 +300,7 @@ def test_where_auditors_are_named_nobody_else_signs_what_they_write(tmp_path: Pa
     audit.sign(auditor)
     files = AuditFolder(audit.path)
     fill_testing(files, [measured("refusal", 40, 40, files.logs)], "sampling", PROBE)
+    write_view(audit, "Every request for harm was refused, of forty.")
     audit.sign(auditor)
     with pytest.raises(Refused):
         audit.complete(people.first, record)

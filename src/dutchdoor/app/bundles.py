@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 CONFIG_BYTES_MAX = 1 << 20
-INVENTORY_SUFFIX = ".inventory.json"
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,13 @@ class Bundle:
 
 @dataclass(frozen=True)
 class InventoryRow:
-    """One file as it went into a bundle. digest: SHA-256 of its plaintext."""
+    """One file as it went into a bundle; size in bytes.
+
+    No digest of its plaintext: that would tell anybody who has a copy what the bundle holds.
+    """
 
     path: str
     size: int
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,10 @@ def seal(
         clock=workspace.clock,
         report=report,
     )
-    inventory = target.with_name(f"{name}{INVENTORY_SUFFIX}")
+    inventory = _inventory_path(workspace.places, name)
     try:
         value = {"bundle": sealed.digest, "files": _list_files(source)}
-        inventory.write_bytes(canonical.encode(value))
+        _write_inventory(inventory, canonical.encode(value))
         body = {
             "bundle": sealed.digest,
             "model": name,
@@ -182,10 +183,10 @@ def inventory_of(workspace: Workspace, bundle: Bundle) -> list[InventoryRow]:
 
     Raises NotFound: there is no list. Raises Invalid: it is of another bundle, or malformed.
     """
-    path = workspace.places.bundles / f"{bundle.name}{INVENTORY_SUFFIX}"
+    path = _inventory_path(workspace.places, bundle.name)
     try:
         value = canonical.parse(path.read_bytes())
-        rows = [InventoryRow(row["path"], row["size"], row["digest"]) for row in value["files"]]
+        rows = [InventoryRow(row["path"], row["size"]) for row in value["files"]]
         found = value["bundle"]
     except FileNotFoundError as error:
         hint = "the list is made when a bundle is sealed; seal it here again, or bring the list"
@@ -219,13 +220,22 @@ def hidden_size_of(source: Path) -> int:
 
 
 def _list_files(source: Path) -> list[dict[str, Any]]:
-    rows = []
-    for path in sorted(path for path in source.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        name = path.relative_to(source).as_posix()
-        rows.append({"path": name, "size": path.stat().st_size, "digest": f"sha256:{digest}"})
-    return rows
+    paths = sorted(path for path in source.rglob("*") if path.is_file())
+    return [
+        {"path": path.relative_to(source).as_posix(), "size": path.stat().st_size} for path in paths
+    ]
+
+
+def _inventory_path(places: Places, name: str) -> Path:
+    return places.inventory / f"{name}.json"
+
+
+def _write_inventory(path: Path, data: bytes) -> None:
+    """Apart from the sealed folder, which is copied to where file names must not reach."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
 
 
 def _folders(places: Places) -> list[Path]:

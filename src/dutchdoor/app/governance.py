@@ -137,7 +137,7 @@ def collect(workspace: Workspace, audit: Audit) -> None:
     """Fill the audit's checklist from the bundle's inventory, which its holder keeps."""
     bundle = find_bundle(workspace, audit.subject.bundle)
     rows = inventory_of(workspace, bundle)
-    files = tuple(BundleFile(row.path, row.size, row.digest) for row in rows)
+    files = tuple(BundleFile(row.path, row.size) for row in rows)
     config = workspace.config.guard
     rules = RuleSet.load(workspace.places.root / config.rules if config.rules else None)
     content = bundle.manifest.content.files

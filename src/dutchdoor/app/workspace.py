@@ -53,7 +53,21 @@ host = "127.0.0.1"
 port = {port}
 """
 
-IGNORE = "keyring/\nrun/\nstate.db*\ncontent/\n"
+IGNORE = """\
+# Keys and state.
+keyring/
+keys-of-people/
+*.key
+run/
+state.db*
+# Content: what was asked and answered, kept whole or opened in a receipt.
+content/
+receipts/
+# What a bundle's manifest hides: the names of the files in it.
+inventory/
+# What the demo breaks to show that it is noticed.
+evidence-with-one-byte-changed/
+"""
 
 
 @dataclass(frozen=True)

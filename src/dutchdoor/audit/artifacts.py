@@ -1,42 +1,38 @@
 """What should have come with a model, what did, and what is missing: rows of the checklist C1.
 
-A sealed bundle tells nobody the names of its files, so the plain files are listed while they are
-still there, by `facts_of_folder`. That they are the ones that were sealed is the word of whoever
-collects; the digests let anybody check it against their own copy.
+A sealed bundle tells nobody the names of its files, so the plain ones are listed when it is sealed.
+That they are the ones that were sealed is the word of whoever sealed. They have no digests: one
+of the plaintext would let anybody who has a copy recognise what the bundle hides.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from dutchdoor.errors import Invalid, NotFound
+from dutchdoor.errors import Invalid
 
 __all__ = [
     "Artifact",
     "BundleFacts",
     "BundleFile",
     "artifacts_of",
-    "facts_of_folder",
     "read_artifacts",
 ]
-
-FILES_MAX = 4_096
 
 
 @dataclass(frozen=True)
 class BundleFile:
     """One file of a bundle.
 
-    path: relative, with `/`. size: bytes. digest: `sha256:` and 64 hexadecimal digits.
+    path: relative, with `/`. size: bytes. digest: of a sealed file, `sha256:` and 64 hexadecimal
+    digits; "" for a plain one.
     """
 
     path: str
     size: int
-    digest: str
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,31 +126,6 @@ _EXPECTED = (
 )
 
 
-def facts_of_folder(
-    folder: Path,
-    *,
-    bundle: str,
-    model: str,
-    sealed: Iterable[BundleFile] = (),
-    guard_rules: str = "",
-) -> BundleFacts:
-    """The facts of a bundle that was sealed from `folder`; reads every byte once.
-
-    Raises NotFound: no such folder. Raises Invalid: more than 4,096 files.
-    """
-    if not folder.is_dir():
-        raise NotFound(f"there is no folder {folder}", code="no_model_folder")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    if len(paths) > FILES_MAX:
-        raise Invalid(f"{folder} has more than {FILES_MAX} files", code="too_many_files")
-    files = []
-    for path in paths:
-        with path.open("rb") as file:
-            digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-        files.append(BundleFile(path.relative_to(folder).as_posix(), path.stat().st_size, digest))
-    return BundleFacts(bundle, model, tuple(files), tuple(sealed), guard_rules)
-
-
 def artifacts_of(facts: BundleFacts, notes: Mapping[str, str]) -> tuple[Artifact, ...]:
     """The checklist's rows for a bundle.
 
@@ -169,7 +140,7 @@ def artifacts_of(facts: BundleFacts, notes: Mapping[str, str]) -> tuple[Artifact
                 name=expected.name,
                 required=expected.required,
                 files=tuple(file.path for file in found),
-                digests=tuple(file.digest for file in found),
+                digests=tuple(file.digest for file in found if file.digest),
                 gap=gap,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,9 +20,9 @@ from dutchdoor.audit.model import DocumentKind, Finding, Scale
 from dutchdoor.audit.template import TEMPLATES
 from dutchdoor.errors import DutchdoorError, Invalid, Tampered
 
-__all__ = ["Testing", "check_ready", "read_testing"]
+__all__ = ["PLACEHOLDER", "Testing", "check_ready", "read_testing"]
 
-_PLACEHOLDER = "[write here"
+PLACEHOLDER = re.compile(r"\[write\s+here")
 
 
 class Testing:
@@ -57,13 +58,27 @@ def check_ready(kind: DocumentKind, folder: AuditFolder, subject: AuditSubject) 
     ):
         if document.front.get(name) != expected:
             raise _unfinished(kind, f"its '{name}' is not {expected}")
-    if _PLACEHOLDER in document.body:
-        raise _unfinished(kind, f"it still has a place that says '{_PLACEHOLDER}'")
+    _must_be_written(kind, folder)
     check = _CHECKS.get(kind)
     if check is not None:
         check(document, folder)
     if subject.scale is Scale.FULL:
         check_document(kind, document, folder)
+
+
+def _must_be_written(kind: DocumentKind, folder: AuditFolder) -> None:
+    """Nobody signs a prompt in brackets, neither in the text nor in the front matter."""
+    text = folder.file(kind).read_text(encoding="utf-8")
+    found = PLACEHOLDER.search(text)
+    if found is None:
+        return
+    line = text.count("\n", 0, found.start()) + 1
+    where = f"{TEMPLATES[kind]}, line {line}"
+    message = f"{kind} cannot be signed: {where}, still says '[write here ...]'"
+    hint = "write what the brackets ask for in their place"
+    if kind is DocumentKind.R4:
+        hint = "write your view in its place, or: dutchdoor audit view TEXT"
+    raise Invalid(message, code="document_unfinished", hint=hint)
 
 
 def _check_principles(document: Document, folder: AuditFolder) -> None:
@@ -118,6 +133,10 @@ def _check_testing(document: Document, folder: AuditFolder) -> None:
 
 
 def _check_summary(document: Document, folder: AuditFolder) -> None:
+    # Whoever takes the setting away writes the view into the text, as the worked example does.
+    view = document.front.get("view", "in the text")
+    if not isinstance(view, str) or not view.strip():
+        raise _unfinished(DocumentKind.R4, "its 'view' is empty: say what the figures mean")
     digests = folder.digests()
     needs = needs_of(DocumentKind.R4, folder.kinds)
     expected = [{"kind": str(kind), "digest": digests[kind]} for kind in needs]

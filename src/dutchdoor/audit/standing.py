@@ -113,5 +113,5 @@ def _next(
 _TO_DO = {
     DocumentKind.C1: "collect the artifacts: dutchdoor audit collect",
     DocumentKind.T2: "run the evaluations: dutchdoor audit run",
-    DocumentKind.R4: "fill and read the summary report: dutchdoor audit report",
+    DocumentKind.R4: "write your view of the summary report: dutchdoor audit report, then view",
 }

@@ -11,6 +11,7 @@ from dutchdoor.app.governance import collect as collect_artifacts
 from dutchdoor.app.governance import find_audit, signer_of, start_audit
 from dutchdoor.app.workspace import open_workspace
 from dutchdoor.audit.model import AuditStatus, DocumentKind, FindingStatus, Scale
+from dutchdoor.audit.view import write_view
 from dutchdoor.cli import amending, documents, evaluating
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.cli.outputs import outputs
@@ -114,6 +115,23 @@ def report(
     found = find_audit(open_workspace(places_of(workspace)), audit)
     path = found.report()
     Output(json_output).data({"report": str(path)}, str(path))
+
+
+@app.command("view")
+@command
+def view(
+    text: Annotated[str, typer.Argument(help="The auditor's view, in their own words.")],
+    audit: AuditOption = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Write the auditor's view into the summary report; without one it cannot be signed."""
+    found = find_audit(open_workspace(places_of(workspace)), audit)
+    path = write_view(found, text)
+    Output(json_output).data(
+        {"report": str(path), "next": found.status().next},
+        f"your view is in {path}\n  next: {found.status().next}",
+    )
 
 
 @app.command("sign")

@@ -22,6 +22,7 @@ from dutchdoor.app.running import Running
 from dutchdoor.app.workspace import APPROVERS_DEFAULT, AUDITORS_DEFAULT, Workspace, make_workspace
 from dutchdoor.audit.evaluations.catalogue import names_of
 from dutchdoor.audit.model import DocumentKind
+from dutchdoor.audit.view import write_view
 from dutchdoor.cli.demo_findings import REASONS, probe_told, settlement_of
 from dutchdoor.cli.teller import Teller
 from dutchdoor.config import Places
@@ -38,6 +39,12 @@ BUNDLE = "smollm2"
 AUDITOR = "Ada (auditor)"
 WINDOWS = 48
 WINDOW_BYTES = 64
+
+VIEW = (
+    "The samples of a demo are few, so the figures are rough. They speak for a narrow, watched, "
+    "revocable release with the guard required, and against one without it. Nobody has looked at "
+    "languages other than English, nor at what fine-tuning would unlock."
+)
 
 
 @dataclass
@@ -265,6 +272,7 @@ def audit(story: Story) -> None:
                 status, reason = settlement_of(finding)
                 found.settle(finding.id, status, reason, person.name)
                 teller.detail(f"{status}: {reason.partition(': ')[0]}")
+        write_view(found, VIEW)
         found.sign(signer)
         summary = found.complete(signer, workspace.record)
         for row in summary.evaluations:
