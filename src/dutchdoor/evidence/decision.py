@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from dutchdoor.errors import Invalid
+from dutchdoor.evidence.openness import Audience, Depth, Level
 from dutchdoor.evidence.statement import open_statement
+from dutchdoor.evidence.terms import NO_TERMS, Terms
 from dutchdoor.ids import BundleDigest, DecisionId
 
 __all__ = [
@@ -32,44 +33,6 @@ __all__ = [
 
 DECISION_KIND = "release_decision"
 REVOCATION_KIND = "release_revocation"
-
-
-class Level(StrEnum):
-    """A decision's place on the gradient. Source: Solaiman 2023 (arXiv 2302.04844)."""
-
-    FULLY_CLOSED = "fully_closed"
-    GRADUAL_STAGED = "gradual_staged"
-    HOSTED = "hosted"
-    CLOUD_API = "cloud_api"
-    DOWNLOADABLE = "downloadable"
-    FULLY_OPEN = "fully_open"
-
-
-class Depth(StrEnum):
-    """A kind of access, from the shallowest to the deepest."""
-
-    SAMPLING = "sampling"
-    DECODING_CONTROL = "decoding_control"
-    LOGPROBS = "logprobs"
-    LOGITS = "logits"
-    ACTIVATIONS = "activations"
-    INTERVENTIONS = "interventions"
-    GRADIENTS = "gradients"
-    FINE_TUNING = "fine_tuning"
-    AUDIT = "audit"
-    """What the internal audit needs besides: fitting the guard's probe, an observing guard."""
-
-
-@dataclass(frozen=True)
-class Audience:
-    """Whom the decision lets in, and how deep.
-
-    name: the audience of a person (`researcher`). people: where not empty, these alone.
-    """
-
-    name: str
-    depths: tuple[Depth, ...]
-    people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +56,7 @@ class Decision:
     vectors_max: independent vectors that may leave the model over all people, ever.
     hidden_size: h, the dimension at which a linear map is given away.
     audit: digest of the signed audit summary; only `fully_closed` does without one.
+    terms: what it settles besides; without any, the body has no such field.
     """
 
     id: DecisionId
@@ -109,10 +73,13 @@ class Decision:
     supersedes: str
     not_before_ms: int
     not_after_ms: int
+    terms: Terms = NO_TERMS
 
     def to_body(self) -> dict[str, Any]:
         """The statement's body, canonical values only."""
+        terms = {} if self.terms == NO_TERMS else {"terms": self.terms.to_body()}
         return {
+            **terms,
             "id": self.id,
             "bundle": self.bundle,
             "model": self.model,
@@ -161,6 +128,7 @@ class Decision:
             raise Invalid(message, code="bad_decision", hint=hint)
         if self.guard.hold_back_tokens < 0:
             raise Invalid("hold_back_tokens is negative", code="bad_decision")
+        self._check_terms()
         if self.level is Level.FULLY_CLOSED:
             if any(not audience.people for audience in self.audiences):
                 message = "a fully closed decision names each person it lets in"
@@ -169,6 +137,18 @@ class Decision:
             message = f"level {self.level} needs a signed audit and a fitted guard"
             hint = "finish the audit first: dutchdoor audit run, then dutchdoor audit sign"
             raise Invalid(message, code="audit_missing", hint=hint)
+
+    def _check_terms(self) -> None:
+        planned = self.terms.stage(self.stage)
+        if self.terms.stages and planned is None:
+            message = f"the plan of stages has no stage '{self.stage}'"
+            raise Invalid(message, code="bad_decision", hint="name the stage as the plan does")
+        if planned and (planned.level, planned.audiences) != (self.level, self.audiences):
+            message = "the decision opens something else than its stage in the plan does"
+            raise Invalid(message, code="bad_decision", hint="level and audiences must be the same")
+        review_ms = self.terms.review_by_ms
+        if review_ms and not self.not_before_ms < review_ms <= self.not_after_ms:
+            raise Invalid("review_by lies outside the decision's dates", code="bad_decision")
 
     def depths_for(self, audience: str, person: str) -> frozenset[Depth]:
         """The depths the decision opens to this person; empty where it lets them not in."""
@@ -194,6 +174,7 @@ class Trust:
 
     log_origin, log_key: the log's name and Ed25519 public key. holder, approvers, auditors: public
     keys by key id. approvals_min: how many approvers must sign a decision above `fully_closed`.
+    outside: of regulators and panels; they alone decide nothing, but a decision may demand them.
     """
 
     log_origin: str
@@ -202,22 +183,26 @@ class Trust:
     approvers: Mapping[str, bytes]
     approvals_min: int
     auditors: Mapping[str, bytes] = field(default_factory=dict)
+    outside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def open_decision(envelope: bytes, trust: Trust) -> Decision:
     """The decision in `envelope` (unverified bytes), signed by those who may decide it.
 
     Level `fully_closed` is the holder's to sign, alone; every other level takes
-    `trust.approvals_min` approvers.
+    `trust.approvals_min` approvers, and everyone outside whose signature its terms demand.
     Raises Invalid: malformed, breaks a rule of decisions, or lacks signatures.
     """
-    everyone = {**trust.holder, **trust.approvers}
+    everyone = {**trust.holder, **trust.approvers, **trust.outside}
     statement = open_statement(envelope, kind=DECISION_KIND, keys=everyone, signatures_min=1)
     decision = Decision.from_body(statement.body)
     closed = decision.level is Level.FULLY_CLOSED
     keys = trust.holder if closed else trust.approvers
     count = 1 if closed else trust.approvals_min
     open_statement(envelope, kind=DECISION_KIND, keys=keys, signatures_min=count)
+    for key in sorted(decision.terms.outside_keys):
+        demanded = {key: trust.outside[key]} if key in trust.outside else {}
+        open_statement(envelope, kind=DECISION_KIND, keys=demanded, signatures_min=1)
     return decision
 
 
@@ -262,6 +247,7 @@ def _from_body(body: Mapping[str, Any]) -> Decision:
         supersedes=_text(body["supersedes"]),
         not_before_ms=_count(body["not_before_ms"]),
         not_after_ms=_count(body["not_after_ms"]),
+        terms=Terms.from_body(body["terms"]) if "terms" in body else NO_TERMS,
     )
 
 

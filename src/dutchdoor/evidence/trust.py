@@ -6,8 +6,11 @@
       "auditors": {"ed25519:1122334455667700": "base64 of 32 bytes", ...},
       "holder": {"ed25519:8899aabbccddeeff": "base64 of 32 bytes"},
       "log": "example.org/dutchdoor+1a2b3c4d+base64",
+      "outside": {"ed25519:2233445566770011": "base64 of 32 bytes"},
       "v": 1
     }
+
+`outside`, keys of regulators and panels, is left out where there is nobody.
 
 Trusted: whoever changes this file decides whose decisions count and which log is believed.
 """
@@ -33,6 +36,7 @@ TRUST_VERSION = 1
 TRUST_BYTES_MAX = 1_000_000
 KEYS_MAX = 1_000
 _FIELDS = {"v", "log", "holder", "approvers", "auditors", "approvals_min"}
+_OPTIONAL = {"outside"}
 
 
 def log_key(trust: Trust) -> VerifierKey:
@@ -49,6 +53,7 @@ def encode_trust(trust: Trust) -> bytes:
         "approvers": _texts(trust.approvers),
         "auditors": _texts(trust.auditors),
         "approvals_min": trust.approvals_min,
+        **({"outside": _texts(trust.outside)} if trust.outside else {}),
     }
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
     return text.encode() + b"\n"
@@ -66,7 +71,11 @@ def parse_trust(data: bytes) -> Trust:
         compact = canonical.encode(value)
     except (ValueError, RecursionError, Invalid) as error:
         raise _bad("it is not JSON") from error
-    if not isinstance(value, dict) or set(value) != _FIELDS or value["v"] != TRUST_VERSION:
+    if (
+        not isinstance(value, dict)
+        or set(value) - _OPTIONAL != _FIELDS
+        or value["v"] != TRUST_VERSION
+    ):
         raise _bad("its fields are not those of version 1")
     count = value["approvals_min"]
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
@@ -78,7 +87,10 @@ def parse_trust(data: bytes) -> Trust:
     auditors = _keys(value["auditors"])
     if set(auditors) & set(approvers):
         raise _bad("somebody is both auditor and approver")
-    trust = Trust(key.name, key.public_key, holder, approvers, count, auditors)
+    outside = _keys(value.get("outside", {}))
+    if set(outside) & {*holder, *approvers, *auditors}:
+        raise _bad("somebody outside is also holder, approver or auditor")
+    trust = Trust(key.name, key.public_key, holder, approvers, count, auditors, outside)
     # A key written twice would hide one of the two from whoever reads the file.
     if data not in (compact, encode_trust(trust)):
         raise _bad("it is written in another form")

@@ -52,7 +52,7 @@ class AmendOptions:
     seeds: int = 2
     prompts: int = 16
     controls: int = 8
-    teaching_steps: int = 40
+    teaching_steps: int = 60
     tuning_steps: tuple[int, ...] = TUNING_STEPS
     arms: tuple[str, ...] = tuple(ARMS)
     even_without_safeguard: bool = False
