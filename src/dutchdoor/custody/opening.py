@@ -151,7 +151,7 @@ class Custodian:
         # The register has said so already; a custodian trusts no register with its share.
         if in_force.decision.bundle != parsed.bundle:
             raise _other_bundle()
-        if not in_force.decision.not_before_ms <= now_ms < in_force.decision.not_after_ms:
+        if not in_force.decision.not_before_ms <= now_ms < in_force.decision.ends_ms:
             raise NotInForce(
                 "the decision is not in force now",
                 code="decision_not_in_force",

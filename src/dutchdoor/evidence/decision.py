@@ -150,6 +150,11 @@ class Decision:
         if review_ms and not self.not_before_ms < review_ms <= self.not_after_ms:
             raise Invalid("review_by lies outside the decision's dates", code="bad_decision")
 
+    @property
+    def ends_ms(self) -> int:
+        """From when on it is over: its last day, or the day of a review that renewed nothing."""
+        return min(self.not_after_ms, self.terms.review_by_ms or self.not_after_ms)
+
     def depths_for(self, audience: str, person: str) -> frozenset[Depth]:
         """The depths the decision opens to this person; empty where it lets them not in."""
         depths: set[Depth] = set()

@@ -7,7 +7,8 @@ The rules, for each bundle:
 2. A revocation of the decision in force leaves none in force: there is no falling back.
 3. A decision's id counts once: revoked or replaced, the same envelope put into the log again would
    otherwise undo what came after it.
-4. In time, a decision is in force from not_before_ms on and before not_after_ms.
+4. In time, a decision is in force from not_before_ms on and before not_after_ms; where its terms
+   name a day by which it must be looked at again, only before that day. A later decision renews it.
 5. A decision above fully closed is out of force while the audit it stands on is overdue
    (`reviews`). Unlike the others this passes: a renewal by an auditor brings it back.
 """
@@ -119,8 +120,8 @@ class DecisionRegister:
     def in_force(self, bundle: str, now_ms: int) -> InForce:
         """The decision in force for `bundle` at `now_ms`, by all that was followed.
 
-        Raises NotInForce: none, with code `none_signed`, `revoked`, `not_yet`, `expired` or
-        `audit_overdue`.
+        Raises NotInForce: none, with code `none_signed`, `revoked`, `not_yet`, `expired`,
+        `review_overdue` or `audit_overdue`.
         """
         with self._lock:
             steps = self._steps.get(bundle, [])
@@ -261,6 +262,10 @@ def _judge(bundle: str, step: Step | None, now_ms: int | None) -> InForce:
         message = f"{decision.id} ended at {to_iso(decision.not_after_ms)}"
         hint = "a new decision is needed: dutchdoor release propose"
         raise NotInForce(message, code="expired", hint=hint)
+    if now_ms is not None and now_ms >= decision.ends_ms:
+        message = f"{decision.id} was to be reviewed by {to_iso(decision.ends_ms)}, and was not"
+        hint = "review it and decide anew: dutchdoor release propose"
+        raise NotInForce(message, code="review_overdue", hint=hint)
     return InForce(decision, step.index)
 
 

@@ -14,6 +14,7 @@ _CODES = {
     "revoked": "decision_revoked",
     "not_yet": "decision_not_yet",
     "expired": "decision_expired",
+    "review_overdue": "decision_review_overdue",
     "decision_replaced": "decision_superseded",
 }
 

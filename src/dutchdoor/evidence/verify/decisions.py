@@ -9,22 +9,11 @@ from typing import Any
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.verify.keys import Trusted, open_claim, unbase64
 from dutchdoor.evidence.verify.reviews import Reviews
+from dutchdoor.evidence.verify.terms import LEVELS, Stated, is_audience, read_terms
 
 __all__ = ["Decided", "Decisions"]
 
-_LEVELS = ("gradual_staged", "hosted", "cloud_api", "downloadable", "fully_open")
 _CLOSED = "fully_closed"
-_DEPTHS = (
-    "sampling",
-    "decoding_control",
-    "logprobs",
-    "logits",
-    "activations",
-    "interventions",
-    "gradients",
-    "fine_tuning",
-    "audit",
-)
 _TEXTS = ("id", "bundle", "model", "level", "stage", "audit", "reasons", "supersedes")
 _NUMBERS = ("hidden_size", "vectors_max", "not_before_ms", "not_after_ms")
 
@@ -33,7 +22,8 @@ _NUMBERS = ("hidden_size", "vectors_max", "not_before_ms", "not_after_ms")
 class Decided:
     """What a decision in force allows. audiences: pairs of depths and people.
 
-    audit: what it stands on, "" at level fully closed.
+    audit: what it stands on, "" at level fully closed. review_by_ms: 0, or when it ends unless a
+    later decision took its place. demanded: key ids outside that must have signed it.
     """
 
     id: str
@@ -41,6 +31,9 @@ class Decided:
     not_before_ms: int
     not_after_ms: int
     audiences: tuple[tuple[frozenset[str], frozenset[str]], ...]
+    review_by_ms: int = 0
+    demanded: frozenset[str] = frozenset()
+    level: str = ""
 
     def opens(self, depth: str, person: str) -> bool:
         """Whether any audience has this depth, and does not exclude this person by name."""
@@ -112,6 +105,8 @@ class Decisions:
             return f"{decision} is not the decision in force, {current.id} is"
         if not current.not_before_ms <= time_ms < current.not_after_ms:
             return f"{decision} is not in force at that time"
+        if current.review_by_ms and time_ms >= current.review_by_ms:
+            return f"{decision} was to be reviewed before that time, and was not"
         if current.audit:
             first_ms = self._first_named_ms[bundle, current.audit]
             signed = self._signed[decision]
@@ -125,19 +120,23 @@ class Decisions:
         closed = entry["level"] == _CLOSED
         keys = trusted.holder if closed else trusted.approvers
         # A wrong signature by any trusted key counts against the decision, so all are opened.
-        everyone = {**trusted.holder, **trusted.approvers}
+        everyone = {**trusted.holder, **trusted.approvers, **trusted.outside}
         body = open_claim(envelope, "release_decision", everyone, 1)
         open_claim(envelope, "release_decision", keys, 1 if closed else trusted.approvals_min)
         try:
-            return _decided(entry, body)
+            decided = _decided(entry, body)
         except (KeyError, TypeError, AttributeError) as error:
             raise Invalid("not a release decision", code="bad_decision") from error
+        for key in sorted(decided.demanded):
+            outside = {key: trusted.outside[key]} if key in trusted.outside else {}
+            open_claim(envelope, "release_decision", outside, 1)
+        return decided
 
 
 def _decided(entry: Mapping[str, Any], body: Mapping[str, Any]) -> Decided:
     guard, audiences = body["guard"], body["audiences"]
     fits = (
-        body.keys() == {*_TEXTS, *_NUMBERS, "guard", "audiences"}
+        body.keys() - {"terms"} == {*_TEXTS, *_NUMBERS, "guard", "audiences"}
         and guard.keys() == {"probe", "threshold", "hold_back_tokens"}
         and all(type(body[name]) is str for name in _TEXTS)
         and all(type(body[name]) is int for name in _NUMBERS)
@@ -145,7 +144,7 @@ def _decided(entry: Mapping[str, Any], body: Mapping[str, Any]) -> Decided:
         and type(guard["threshold"]) is str
         and type(guard["hold_back_tokens"]) is int
         and type(audiences) is list
-        and all(_is_audience(row) for row in audiences)
+        and all(is_audience(row) for row in audiences)
     )
     if not fits:
         raise Invalid("not a release decision", code="bad_decision")
@@ -159,23 +158,16 @@ def _decided(entry: Mapping[str, Any], body: Mapping[str, Any]) -> Decided:
     if body["level"] == _CLOSED:
         if not all(row["people"] for row in audiences):
             raise Invalid("a fully closed decision that names nobody", code="bad_decision")
-    elif body["level"] not in _LEVELS or not body["audit"] or not guard["probe"]:
+    elif body["level"] not in LEVELS or not body["audit"] or not guard["probe"]:
         raise Invalid("a decision without audit or guard", code="bad_decision")
+    stated = read_terms(body["terms"], body) if "terms" in body else Stated()
     return Decided(
         body["id"],
         "" if body["level"] == _CLOSED else body["audit"],
         body["not_before_ms"],
         body["not_after_ms"],
         tuple((frozenset(row["depths"]), frozenset(row["people"])) for row in audiences),
-    )
-
-
-def _is_audience(row: Any) -> bool:
-    return (
-        row.keys() == {"name", "depths", "people"}
-        and type(row["name"]) is str
-        and type(row["depths"]) is list
-        and type(row["people"]) is list
-        and all(depth in _DEPTHS for depth in row["depths"])
-        and all(type(person) is str for person in row["people"])
+        stated.review_by_ms,
+        stated.demanded,
+        body["level"],
     )

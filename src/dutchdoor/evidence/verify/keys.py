@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -27,7 +27,9 @@ _HEAD = re.compile(
 
 @dataclass(frozen=True)
 class Trusted:
-    """The keys of trust.json. holder, approvers, auditors: Ed25519 public keys by key id."""
+    """The keys of trust.json. holder, approvers, auditors, outside: Ed25519 public keys by
+    key id. outside: of those who decide nothing alone, and whose signature a decision may demand.
+    """
 
     origin: str
     log: bytes
@@ -35,6 +37,7 @@ class Trusted:
     approvers: Mapping[str, bytes]
     approvals_min: int
     auditors: Mapping[str, bytes]
+    outside: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def auditing(self) -> Mapping[str, bytes]:
@@ -58,7 +61,9 @@ def read_trust(data: bytes) -> Trusted:
         holder = {str(n): unbase64(k) for n, k in value["holder"].items()}
         approvers = {str(n): unbase64(k) for n, k in value["approvers"].items()}
         auditors = {str(n): unbase64(k) for n, k in value["auditors"].items()}
+        outside = {str(n): unbase64(k) for n, k in value.get("outside", {}).items()}
         minimum = value["approvals_min"]
+        insiders = {*holder, *approvers, *auditors}
         fits = (
             value["v"] == 1
             and type(minimum) is int
@@ -68,14 +73,16 @@ def read_trust(data: bytes) -> Trusted:
             and _note_key_id(name, key[1:]).hex() == digest
             and all(
                 len(k) == 32 and n == "ed25519:" + hashlib.sha256(k).hexdigest()[:16]
-                for n, k in [*holder.items(), *approvers.items(), *auditors.items()]
+                for part in (holder, approvers, auditors, outside)
+                for n, k in part.items()
             )
+            and not insiders & set(outside)
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Invalid("not a trust file", code="bad_trust") from error
     if not fits:
         raise Invalid("a trust file with wrong values", code="bad_trust")
-    return Trusted(name, key[1:], holder, approvers, minimum, auditors)
+    return Trusted(name, key[1:], holder, approvers, minimum, auditors, outside)
 
 
 def open_head(data: bytes, trusted: Trusted) -> Head:
