@@ -169,7 +169,7 @@ def test_a_severe_finding_stops_the_audit_until_somebody_answers_for_it(tmp_path
     audit = examined(tmp_path, people)
     (severe,) = [finding for finding in audit.status().findings if finding.blocks]
     assert severe.id == "refusal"
-    assert "guard carries the safeguard" in severe.text
+    assert "The fitted probe finds 71 % (95 %: 64 % to 77 %)" in severe.text
     audit.sign(people.first)
     with pytest.raises(Refused) as caught:
         audit.complete(people.first, record)

@@ -59,3 +59,27 @@ def test_an_approver_signs_no_outputs(house: Workspace, tmp_path: Path) -> None:
     nobody = run("audit", "outputs", folder, *at)
     assert (nobody.exit_code, "no_signer" in nobody.output) == (2, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stranger_checks_a_set_with_trust_json_alone(house: Workspace, tmp_path: Path) -> None:
+    folder, trust = str(tmp_path / "out"), str(tmp_path / "trust.json")
+    at = ("--workspace", str(house.places.root))
+    assert run("audit", "outputs", folder, "--as", "auditor-1", "--only", "mof", *at).exit_code == 0
+    Path(trust).write_bytes(house.places.trust.read_bytes())
+    house.places.root.rename(tmp_path / "gone")
+    checked = run("audit", "outputs", "--check", folder, "--trust", trust, "--json")
+    assert checked.exit_code == 0, checked.output
+    assert json.loads(checked.stdout)["bundle"] == BUNDLE
+    (tmp_path / "out" / "mof.yml").write_text("changed")
+    assert run("audit", "outputs", "--check", folder, "--trust", trust).exit_code == 2
+    other = make_workspace(tmp_path / "other").places.trust
+    stranger = run("audit", "outputs", "--check", folder, "--trust", str(other))
+    assert stranger.exit_code == 2
+    nobody = run("audit", "outputs", "--check", folder, "--trust", str(tmp_path / "none.json"))
+    assert nobody.exit_code == 2
+
+
+def test_trust_json_writes_no_outputs(house: Workspace, tmp_path: Path) -> None:
+    ran = run("audit", "outputs", str(tmp_path / "out"), "--trust", str(house.places.trust))
+    assert (ran.exit_code, "wrong_use" in ran.output) == (2, True)
+    assert not (tmp_path / "out").exists()

@@ -327,7 +327,7 @@ def test_the_page_says_in_plain_words_what_was_decided(tmp_path: Path) -> None:
         STAGE,
         "Vetted researchers",
         "At most 144 inner vectors may ever leave, over all people: 25 %",
-        "The guard carries the safeguard",
+        "The fitted probe finds 71 %",
         "Researchers cannot study what they cannot reach.",
         "2 of 2 needed: ines, tomas.",
     ):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.audit.outputs.material import gather
-from dutchdoor.audit.outputs.service import OutputSet, check_set, write_set
+from dutchdoor.audit.outputs.service import OutputSet, write_set
 from dutchdoor.audit.roles import audit_keys
 from dutchdoor.audit.service import Audit
 from dutchdoor.errors import NotInForce
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.ports import Signer
 
-__all__ = ["check_outputs", "write_outputs"]
+__all__ = ["write_outputs"]
 
 
 def write_outputs(
@@ -33,11 +33,6 @@ def write_outputs(
         clock=workspace.clock,
         names=names,
     )
-
-
-def check_outputs(workspace: Workspace, folder: Path) -> OutputSet:
-    """The set in `folder`, verified. Raises as `audit.outputs.service.check_set`."""
-    return check_set(folder, audit_keys(workspace.trust))
 
 
 def _decision(workspace: Workspace, bundle: str) -> Decision | None:

@@ -92,7 +92,8 @@ def judged(name: str, keep: Keep | None = None) -> Scorer:
         if keep is not None and kind.attack is None:
             row = {"id": item.id, "verdict": "stopped by the guard" if stopped else found.verdict}
             shown = {"input": item.text, "output": text} if kind.keeps_answers else {}
-            keep({**row, "answer_digest": digest, **shown})
+            asked = "sha256:" + canonical.sha256_hex(item.text.encode())
+            keep({**row, "input_digest": asked, "answer_digest": digest, **shown})
         metadata = {
             "verdict": found.verdict,
             "answer_digest": digest,

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from dutchdoor.app.governance import find_audit, signer_of
-from dutchdoor.app.outputs import check_outputs, write_outputs
+from dutchdoor.app.outputs import write_outputs
 from dutchdoor.app.workspace import open_workspace
-from dutchdoor.audit.outputs.service import OUTPUTS, OutputSet
+from dutchdoor.audit.outputs.service import OUTPUTS, OutputSet, check_set
+from dutchdoor.audit.roles import audit_keys
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.clock import to_iso
 from dutchdoor.errors import Invalid
+from dutchdoor.evidence.trust import load_trust
 
 __all__ = ["outputs"]
 
@@ -31,6 +33,10 @@ def outputs(
     check: Annotated[
         bool, typer.Option("--check", help="Check the set in DIR instead of writing one.")
     ] = False,
+    trust: Annotated[
+        Path | None,
+        typer.Option(help="With --check: the trust.json to check by; no workspace is needed then."),
+    ] = None,
     audit: Annotated[
         str | None, typer.Option("--audit", help="Which audit; default: the latest.")
     ] = None,
@@ -38,13 +44,16 @@ def outputs(
     json_output: JsonOption = False,
 ) -> None:
     """Write reports, cards, bills of materials and forms of an audit: signed and recorded."""
-    opened = open_workspace(places_of(workspace))
+    if trust is not None and not check:
+        hint = "add --check, or leave --trust away"
+        raise Invalid("--trust is for checking a set", code="wrong_use", hint=hint)
     if check:
-        found = check_outputs(opened, folder)
+        found = check_set(folder, audit_keys(load_trust(trust or places_of(workspace).trust)))
         Output(json_output).data(
             _value(found), f"{_lines(found)}\n  every file is as it was signed"
         )
         return
+    opened = open_workspace(places_of(workspace))
     if not signer:
         message = "outputs are signed by an auditor"
         raise Invalid(message, code="no_signer", hint="say whose key signs: --as auditor-1")

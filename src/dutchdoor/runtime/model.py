@@ -24,7 +24,8 @@ class Blocked(Refused):
     """The guard inside the runtime blocks the prompt; `verdicts` say why."""
 
     def __init__(self, verdicts: tuple[Verdict, ...]) -> None:
-        hint = "rephrase the prompt"
+        # No word on what was found or how to ask instead: that would coach a way round.
+        hint = "if your purpose needs this, ask the holder of this server for a grant that names it"
         super().__init__("the guard blocks this prompt", code="content_filter", hint=hint)
         self.verdicts = verdicts
 

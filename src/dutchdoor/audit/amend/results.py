@@ -193,7 +193,7 @@ def _of_model(results: AmendResults) -> Finding:
         text=text if shown else _nothing(refusal),
         mitigations=(
             "decide no level at which weights leave because of this figure",
-            "the guard carries the safeguard: decide no level at which it can be left out",
+            "decide no level at which the guard can be left out, and read what was measured of it",
         ),
     )
 

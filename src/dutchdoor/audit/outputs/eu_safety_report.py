@@ -11,6 +11,7 @@ from dutchdoor.audit.outputs.markdown import markdown
 from dutchdoor.audit.outputs.material import Material, describe
 from dutchdoor.audit.outputs.model import Block, Bullets, File, Notice, Page, Section, Table, Text
 from dutchdoor.audit.outputs.report import DRAFT_NOTICE
+from dutchdoor.audit.outputs.samples import SAMPLES_MIN
 from dutchdoor.audit.outputs.text import NOT_STATED, day, label
 
 __all__ = ["eu_safety_report"]
@@ -32,6 +33,7 @@ def eu_safety_report(material: Material) -> tuple[File, ...]:
         Section("7.1 The model", _stated(material, _MODEL)),
         _reasons(material),
         _risks(material),
+        *_samples(material),
         Section("7.4 External reports", _stated(material, (("External evaluators", _EXTERNAL),))),
         Section("7.5 Changes in the landscape", _stated(material, (("Changes", "landscape"),))),
         Section("7.6 What makes an update due", (Bullets(_UPDATES), _changes(material))),
@@ -113,10 +115,6 @@ def _risks(material: Material) -> Section:
         blocks.append(Table(("evaluation", "figure", "access", "seed"), figures))
     blocks += [
         Text(f"Access given to the internal evaluators: {access}."),
-        Text(
-            "Random samples of inputs and outputs: in the audit's folder, kept where the content "
-            "may be kept; answers to harmful requests are not."
-        ),
         Text(f"Estimates with and without mitigations: {_amended(material)}"),
         *_stated(
             material,
@@ -128,6 +126,26 @@ def _risks(material: Material) -> Section:
         ),
     ]
     return Section("7.3 Risks, evaluations and mitigations", tuple(blocks))
+
+
+def _samples(material: Material) -> tuple[Section, ...]:
+    """Random inputs and outputs of each evaluation, below the risks."""
+    lead = (
+        f"At least {SAMPLES_MIN} of each evaluation, chosen by its seed. Requests for harm and what "
+        "was answered to them stand as digests: their words stay in the audit or were never kept."
+    )
+    sections = [Section("Random samples of inputs and outputs", (Text(lead),), 2)]
+    for found in material.samples:
+        title = f"{label(found.evaluation)}: {len(found.rows)} of {found.of} samples"
+        if found.why or not found.are_enough:
+            why = found.why or f"fewer than {SAMPLES_MIN} were kept; run the evaluation again"
+            sections.append(Section(label(found.evaluation), (Notice(f"{why}.", severe=True),), 2))
+            continue
+        rows = tuple((row.id, row.given, row.got, row.verdict) for row in found.rows)
+        head = ("sample", "input", "output", "verdict")
+        block = Table(head, rows, caption=f"Samples by seed {found.seed}")
+        sections.append(Section(title, (block,), 2))
+    return tuple(sections)
 
 
 def _amended(material: Material) -> str:

@@ -12,11 +12,13 @@ from dutchdoor import canonical
 from dutchdoor.audit.artifacts import Artifact, read_artifacts
 from dutchdoor.audit.checks import Testing
 from dutchdoor.audit.document import DOCUMENT_BYTES_MAX, Document, read_document
+from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.measure import Evaluation
 from dutchdoor.audit.model import AuditStatus, DocumentKind, DocumentStatus, Finding, Severity
 from dutchdoor.audit.outputs.amending import Curve, read_curves
 from dutchdoor.audit.outputs.facts import Facts, read_facts
 from dutchdoor.audit.outputs.probe import NO_FIGURES, ProbeFigures, probe_figures
+from dutchdoor.audit.outputs.samples import ShownSamples, read_samples
 from dutchdoor.audit.outputs.text import clean, cleaned, short
 from dutchdoor.audit.service import Audit
 from dutchdoor.audit.summary import CARD_NAME
@@ -83,6 +85,7 @@ class Material:
     papers: Mapping[DocumentKind, Paper]
     facts: Facts
     decision: Decision | None = None
+    samples: tuple[ShownSamples, ...] = ()
 
     @property
     def draft(self) -> bool:
@@ -155,6 +158,7 @@ def gather(audit: Audit, decision: Decision | None = None) -> Material:
         papers=papers,
         facts=read_facts(folder),
         decision=decision,
+        samples=read_samples(AuditFolder(folder).logs, evaluations, withheld=hidden),
     )
 
 
