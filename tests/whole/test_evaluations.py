@@ -12,7 +12,7 @@ from dutchdoor.app import governance
 from dutchdoor.app.auditing import AuditRun, run_audit
 from dutchdoor.audit.evaluations.privacy import Canary
 from dutchdoor.audit.model import DocumentKind
-from dutchdoor.errors import Unavailable
+from dutchdoor.errors import Refused, Unavailable
 from dutchdoor.evidence.decision import Depth
 from tests.runtime.tiny_model import write_tiny_model
 from tests.whole.house import DAY_MS, House, make_house, served
@@ -104,8 +104,16 @@ def _check_folder(folder: Path, api_key: str) -> None:
     assert '"output"' not in harmful
 
 
-def test_without_a_server_nothing_is_measured(tmp_path: Path) -> None:
+def test_before_its_time_or_without_a_server_nothing_is_measured(tmp_path: Path) -> None:
     house = make_house(tmp_path / "house", write_tiny_model(tmp_path / "model"))
     audit = governance.start_audit(house.workspace, house.bundle, house.auditor.name)
+    run = AuditRun(evaluations=NAMES)
+    with pytest.raises(Refused) as caught:
+        run_audit(house.workspace, audit, run)
+    assert caught.value.code == "stage_closed", "and not after minutes of fitting a probe"
+    signer = governance.signer_of(house.workspace, "auditor-1")
+    audit.sign(signer, (DocumentKind.S0, DocumentKind.S2))
+    governance.collect(house.workspace, audit)
+    audit.sign(signer, (DocumentKind.C1,))
     with pytest.raises(Unavailable):
-        run_audit(house.workspace, audit, AuditRun(evaluations=NAMES))
+        run_audit(house.workspace, audit, run)

@@ -26,7 +26,7 @@ from dutchdoor.audit.evaluations.recall import held_out_ids
 from dutchdoor.audit.fan import LocalFan
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.measure import Evaluation
-from dutchdoor.audit.model import Finding
+from dutchdoor.audit.model import DocumentKind, Finding
 from dutchdoor.audit.ports import Fan
 from dutchdoor.audit.service import Audit, ProbeFacts
 from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
@@ -36,6 +36,7 @@ __all__ = ["FIT_EXAMPLES_DEFAULT", "AuditRun", "Outcome", "fit_probe", "run_audi
 
 FIT_EXAMPLES_DEFAULT = 0
 FIT_NAME = "fit.json"
+FITTING = "the guard's probe"
 FIT_S_MAX = 3_600
 KEY_LIFE_MS = 4 * 3_600_000
 
@@ -76,8 +77,9 @@ def run_audit(
     """Fit the guard's probe, keep it beside the bundle, run the evaluations, write the findings.
 
     Raises Unavailable: no server is running here, or it did not answer. Raises Refused: the
-    server refuses the auditor. Raises Invalid: it serves another bundle.
+    server refuses the auditor, or T2 is closed. Raises Invalid: it serves another bundle.
     """
+    audit.must_be_open(DocumentKind.T2)  # Before minutes are spent on a probe.
     running = find_running(workspace.places)
     subject = audit.subject
     bundle = find_bundle(workspace, subject.bundle)
@@ -95,8 +97,14 @@ def run_audit(
             bundle=bundle.digest,
             api_key=issued.secret.reveal(),
         )
-        probe = _kept_probe(audit, bundle, run) or fit_probe(endpoint, bundle, run)
+        probe = _kept_probe(audit, bundle, run)
+        if probe is None:
+            if progress is not None:
+                progress(FITTING, 0, 1)
+            probe = fit_probe(endpoint, bundle, run)
         _keep_probe(audit, probe, run)
+        if progress is not None:
+            progress(FITTING, 1, 1)
         options = EvaluationOptions(
             seed=run.seed,
             limit=run.limit,

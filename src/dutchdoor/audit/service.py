@@ -154,7 +154,7 @@ class Audit:
         """
         if facts.bundle != self._subject.bundle:
             raise Invalid("these are facts of another bundle", code="other_bundle")
-        self._must_be_open(DocumentKind.C1)
+        self.must_be_open(DocumentKind.C1)
         fill_artifacts(self._folder, facts)
         return self._document(DocumentKind.C1)
 
@@ -178,7 +178,7 @@ class Audit:
         if endpoint.bundle != self._subject.bundle:
             message = "the server serves another bundle than the one audited"
             raise Invalid(message, code="other_bundle", hint="serve the audited bundle")
-        self._must_be_open(DocumentKind.T2)
+        self.must_be_open(DocumentKind.T2)
         measured = run_evaluations(
             evaluations, endpoint, options or EvaluationOptions(), self._folder.logs, progress
         )
@@ -189,7 +189,7 @@ class Audit:
 
         Raises Refused: T2 is not open, or the audit is completed. Raises as `read_import`.
         """
-        self._must_be_open(DocumentKind.T2)
+        self.must_be_open(DocumentKind.T2)
         imported = read_import(path)
         put_import(self._folder, imported)
         return imported
@@ -199,7 +199,7 @@ class Audit:
 
         Raises Refused: T2 is not open. Raises what `run` raises; T2 is then as it was.
         """
-        self._must_be_open(DocumentKind.T2)
+        self.must_be_open(DocumentKind.T2)
         run(self.path)
         return fill_amend(self._folder)
 
@@ -210,7 +210,7 @@ class Audit:
 
         Raises NotFound: no such finding. Raises Invalid: no reason. Raises Refused: completed.
         """
-        self._must_be_open(DocumentKind.T2)
+        self.must_be_open(DocumentKind.T2)
         testing = read_testing(self._folder)
         if finding not in {row.id for row in testing.findings}:
             known = ", ".join(row.id for row in testing.findings) or "none"
@@ -225,7 +225,7 @@ class Audit:
 
     def report(self) -> Path:
         """Fill R4 from the signed documents; the file to read. Raises Refused: some are open."""
-        self._must_be_open(DocumentKind.R4)
+        self.must_be_open(DocumentKind.R4)
         fill_summary(self._folder)
         if self._subject.scale is Scale.FULL:
             refresh(DocumentKind.R4, self._folder, self._subject, self._trust)
@@ -375,7 +375,8 @@ class Audit:
     def _document(self, kind: DocumentKind) -> DocumentStatus:
         return next(row for row in self.status().documents if row.kind is kind)
 
-    def _must_be_open(self, kind: DocumentKind) -> None:
+    def must_be_open(self, kind: DocumentKind) -> None:
+        """Raises Refused: the document's time has not come, or the audit is completed."""
         self._must_be_unfinished()
         standing = self._standings()[kind]
         if standing.state in _CLOSED:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.progress import Progress as Bar
 
 from dutchdoor.app.amending import amend_audit
 from dutchdoor.app.governance import find_audit
 from dutchdoor.app.workspace import open_workspace
 from dutchdoor.audit.amend.plan import ARMS, AmendOptions
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
+from dutchdoor.cli.progressing import progressing
 
 __all__ = ["add_to"]
 
@@ -45,14 +45,7 @@ def amend(
         arms=tuple(arm or ARMS),
         even_without_safeguard=even_without_safeguard,
     )
-    with Bar(console=output.err, transient=True, disable=not output.err.is_terminal) as bar:
-        task = bar.add_task("the amend test", total=None)
-
-        def progress(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name, completed=done, total=total)
-            if not output.err.is_terminal:
-                output.note(f"{done + 1} of {total}: {name}")
-
+    with progressing(output) as progress:
         findings = amend_audit(opened, found, options, progress)
     own = [finding for finding in findings if finding.id.startswith("amend:")]
     lines = [f"  {finding.severity}: {finding.text}" for finding in own]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress as Bar
 
+from dutchdoor.app.amending import amend_audit
 from dutchdoor.app.auditing import FIT_EXAMPLES_DEFAULT, AuditRun, Outcome, run_audit
 from dutchdoor.app.governance import find_audit
 from dutchdoor.app.workspace import open_workspace
+from dutchdoor.audit.amend.plan import AmendOptions
 from dutchdoor.audit.evaluations.catalogue import KINDS, SETS, names_of
 from dutchdoor.audit.evaluations.privacy import read_canaries
 from dutchdoor.audit.fan import LocalFan, RayFan
-from dutchdoor.audit.model import AuditStatus
+from dutchdoor.audit.model import AuditStatus, Finding
 from dutchdoor.audit.ports import Fan
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
+from dutchdoor.cli.progressing import progressing
 
 __all__ = ["add_to"]
 
@@ -39,6 +42,10 @@ def run(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Evaluations by name; may be repeated.")
     ] = None,
+    all_: Annotated[
+        bool,
+        typer.Option("--all", help="Every automatic test: after these, the amend test too."),
+    ] = False,
     listed: Annotated[
         bool, typer.Option("--list", help="List the evaluations and run nothing.")
     ] = False,
@@ -64,8 +71,8 @@ def run(
 ) -> None:
     """Fit the guard's probe and run the evaluations, against the running server.
 
-    What a run with the same seed and limit finished before is kept, so that a run that was killed
-    goes on where it was.
+    With --all the amend test follows. What a run with the same seed and limit finished before is
+    kept, so that a run that was killed goes on where it was.
     """
     output = Output(json_output)
     names = names_of(chosen, only or ())
@@ -84,26 +91,26 @@ def run(
         fresh=fresh,
         fan=fan,
     )
-    with Bar(console=output.err, transient=True, disable=not output.err.is_terminal) as bar:
-        task = bar.add_task("fitting the guard's probe", total=None)
-
-        def progress(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name, completed=done, total=total)
-
+    with progressing(output) as progress:
         outcome = run_audit(opened, found, asked, progress=progress)
-    _show(output, found.status(), outcome)
+        findings = outcome.findings
+        if all_:
+            findings = amend_audit(opened, found, AmendOptions(), progress)
+    _show(output, found.status(), outcome, findings)
 
 
-def _show(output: Output, status: AuditStatus, outcome: Outcome) -> None:
+def _show(
+    output: Output, status: AuditStatus, outcome: Outcome, findings: Sequence[Finding]
+) -> None:
     lines = [f"probe {outcome.probe}"]
     lines += [f"  {row.name}: {row.text}" for row in outcome.evaluations]
-    lines += [f"  {finding.severity}: {finding.text}" for finding in outcome.findings]
+    lines += [f"  {finding.severity}: {finding.text}" for finding in findings]
     lines.append(f"next: {status.next}")
     value = {
         "audit": status.audit,
         "probe": outcome.probe,
         "evaluations": [row.to_body() for row in outcome.evaluations],
-        "findings": [finding.to_body() for finding in outcome.findings],
+        "findings": [finding.to_body() for finding in findings],
         "next": status.next,
     }
     output.data(value, "\n".join(lines))
