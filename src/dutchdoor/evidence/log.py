@@ -32,6 +32,7 @@ from dutchdoor.evidence.journal import (
 from dutchdoor.evidence.lock import FolderLock, or_unavailable
 from dutchdoor.evidence.model import Entry, EntryKind, Opening, Recorded
 from dutchdoor.evidence.note import VerifierKey
+from dutchdoor.evidence.panel_book import PANEL_KINDS
 from dutchdoor.evidence.ports import Gate, Signer
 from dutchdoor.evidence.tree import View
 from dutchdoor.evidence.writer import Writer, begin_log
@@ -39,7 +40,7 @@ from dutchdoor.evidence.writer import Writer, begin_log
 __all__ = ["Log"]
 
 # What follows one of these is judged by it, so it ends its batch and the gate follows it first.
-_DECISIVE = frozenset({EntryKind.DECISION_SIGNED, EntryKind.DECISION_REVOKED})
+_DECISIVE = frozenset({EntryKind.DECISION_SIGNED, EntryKind.DECISION_REVOKED}) | PANEL_KINDS
 
 
 class _Item(NamedTuple):

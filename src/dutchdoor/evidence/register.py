@@ -26,6 +26,7 @@ from dutchdoor.clock import to_iso
 from dutchdoor.errors import Invalid, NotInForce, Refused
 from dutchdoor.evidence.decision import Decision, Trust, open_decision, open_revocation
 from dutchdoor.evidence.model import Entry, EntryKind
+from dutchdoor.evidence.panel_book import PANEL_KINDS, Panel, PanelBook
 from dutchdoor.evidence.reader import LogReader
 from dutchdoor.evidence.reaudit import Due
 from dutchdoor.evidence.reviews import REVIEW_KINDS, Review, Reviews
@@ -34,7 +35,7 @@ __all__ = ["DecisionRegister", "InForce", "Rejected", "Step"]
 
 # Canonical entries end with `"kind":"...","time_ms":...,"v":1}`, in less than so many bytes.
 _TAIL_BYTES = 80
-_DECISIVE = (b'"kind":"decision_', b'"kind":"audit_')
+_DECISIVE = (b'"kind":"decision_', b'"kind":"audit_', b'"kind":"panel_')
 # What may only stand under a decision in force, named in the body together with its bundle.
 _STANDS_UNDER = frozenset(
     {EntryKind.INFERENCE_BEGUN, EntryKind.KEY_RELEASED, EntryKind.RUNTIME_STARTED}
@@ -84,6 +85,7 @@ class DecisionRegister:
         self._known: set[str] = set()
         self._revoked: set[str] = set()
         self._reviews = Reviews(trust)
+        self._panels = PanelBook(trust)
 
     @property
     def position(self) -> int:
@@ -160,6 +162,11 @@ class DecisionRegister:
         with self._lock:
             return tuple(self._steps.get(bundle, ()))
 
+    def panels(self) -> Sequence[Panel]:
+        """All panels that were ever called or opened, in the log's order."""
+        with self._lock:
+            return self._panels.panels()
+
     def bundles(self) -> Sequence[str]:
         """The bundles that were ever decided about, in the log's order."""
         with self._lock:
@@ -187,6 +194,11 @@ class DecisionRegister:
             elif entry.kind is EntryKind.DECISION_REVOKED:
                 try:
                     self._check_revocation(entry.body)
+                except Invalid as error:
+                    raise _rejected(error) from error
+            elif entry.kind in PANEL_KINDS:
+                try:
+                    self._panels.check(entry)
                 except Invalid as error:
                     raise _rejected(error) from error
             elif entry.kind in REVIEW_KINDS:
@@ -217,6 +229,8 @@ class DecisionRegister:
                 self._steps.setdefault(decision.bundle, []).append(Step(index, decision, ""))
             elif entry.kind in REVIEW_KINDS:
                 self._reviews.take(index, entry)
+            elif entry.kind in PANEL_KINDS:
+                self._panels.take(index, entry)
             elif entry.kind is EntryKind.DECISION_REVOKED:
                 revoked, reason = self._check_revocation(entry.body)
                 self._revoked.add(revoked)

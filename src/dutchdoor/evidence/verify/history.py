@@ -9,7 +9,9 @@
 6. Every inference that ends began, at the entry it names, and ends once.
 7. The outputs of an audit are signed by an auditor, their entry says what its envelope says, and
    they name the summary of that audit that stands before them, or none: then they are a draft.
-8. Every completed audit, due and renewal verifies and says what its envelope says, once; a renewal
+8. Panels are called before their seed is known, opened, voted on within their window and by their
+   members' keys, once each, and closed with what a recount gives (`panels`).
+9. Every completed audit, due and renewal verifies and says what its envelope says, once; a renewal
    names dues that stand before it. While the audit under a decision is overdue (`reviews`), the
    decision is not in force for rule 4.
 """
@@ -24,11 +26,12 @@ from dutchdoor import canonical
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.verify.decisions import Decisions
 from dutchdoor.evidence.verify.keys import Trusted, open_claim, unbase64
+from dutchdoor.evidence.verify.panels import PANEL_FIELDS, Panels
 from dutchdoor.evidence.verify.report import Findings
 
 __all__ = ["FIELDS", "History"]
 
-# Field types: s text, i integer, l list, o object, c commitment or "".
+# Field types: s text, i integer, l list, o object, b true or false, c commitment or "".
 FIELDS = {
     "log_opened": {"origin": "s"},
     "bundle_sealed": {"bundle": "s", "model": "s", "custodians": "l", "threshold": "i"},
@@ -71,6 +74,7 @@ FIELDS = {
         "outputs": "s",
         "envelope": "s",
     },
+    **PANEL_FIELDS,
     "person_added": {"person": "s", "audience": "s"},
     "person_removed": {"person": "s"},
     "key_issued": {"key": "s", "person": "s"},
@@ -112,7 +116,7 @@ FIELDS = {
     },
     "inference_lost": {"inference": "s", "begun": "i"},
 }
-_TYPES = {"s": str, "i": int, "l": list, "o": dict, "c": str}
+_TYPES = {"s": str, "i": int, "l": list, "o": dict, "b": bool, "c": str}
 _COMMITMENT = re.compile(r"(sha256:[0-9a-f]{64})?")
 
 
@@ -124,6 +128,7 @@ class History:
         self.inferences = 0
         self.decisions = Decisions(trusted)
         self.open: dict[str, int] = {}
+        self._panels = Panels(trusted)
         self._trusted = trusted
         self._findings = findings
         self._begun: set[str] = set()
@@ -155,6 +160,8 @@ class History:
             return self._audit(index, kind, time_ms, body)
         if kind == "outputs_written":
             return self._outputs(body)
+        if kind in PANEL_FIELDS:
+            return self._panels.follow(kind, time_ms, body)
         if kind == "decision_signed":
             return self.decisions.sign(index, time_ms, body)
         if kind == "decision_revoked":
