@@ -76,7 +76,9 @@ def every_terms(
         limitations=rows(TEXTS),
         references=rows(st.builds(Reference, TEXTS, TEXTS)),
         outside=rows(st.builds(OutsideTerms, TEXTS, duties, TEXTS, keys)),
-        contacts=rows(st.builds(Contact, TEXTS, TEXTS, TEXTS)),
+        contacts=rows(
+            st.builds(Contact, st.sampled_from(["liability", "reporting"]), TEXTS, TEXTS)
+        ),
         custody=CUSTODY,
         runtime=RUNTIME,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dutchdoor import canonical
@@ -94,6 +94,7 @@ def read_twice(body: dict[str, Any], *signers: TestSigner) -> tuple[bool, bool]:
     return house, not lone.sign(1, BEGIN_MS, entry)
 
 
+@settings(deadline=None, max_examples=60)
 @given(ANY_TERMS, st.integers(0, 3))
 def test_every_field_of_terms_comes_out_as_it_was_signed(terms: Terms, review: int) -> None:
     review_ms = 0 if review == 0 else BEGIN_MS + review

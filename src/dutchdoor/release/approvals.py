@@ -1,4 +1,8 @@
-"""The approvals of one proposal: one envelope over exactly one text."""
+"""The approvals of one proposal: one envelope over exactly one text.
+
+Those outside whose signature the text demands sign in the same envelope; they are no approvers, and
+nobody counts them as such.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +43,7 @@ class Approvals:
     def __init__(self, folder: Path, trust: Trust) -> None:
         self._folder = folder
         self._trust = trust
+        self._keys = {**trust.approvers, **trust.outside}
 
     def count(self, decision: Decision) -> Count:
         """Who approved `decision`, word for word.
@@ -64,13 +69,18 @@ class Approvals:
     def sign(self, decision: Decision, signer: Signer) -> bytes:
         """The envelope with one more approval; nothing is written.
 
-        Raises Refused: the signer is no approver, or has approved this text already.
+        Raises Refused: the signer is neither an approver nor somebody outside whom the text asks,
+        or has approved this text already.
         """
         key = key_id(signer.public_key)
-        if self._trust.approvers.get(key) != signer.public_key:
+        if self._keys.get(key) != signer.public_key:
             message = f"the key of {signer.name} is not an approver's"
             hint = "the approvers' keys stand in trust.json"
             raise Refused(message, code="not_an_approver", hint=hint)
+        if key in self._trust.outside and key not in decision.terms.outside_keys:
+            message = f"this text does not ask for the signature of {signer.name}"
+            hint = f"write it into terms.outside, with key: {key}"
+            raise Refused(message, code="signature_not_demanded", hint=hint)
         approved = self.count(decision).approved
         if key in approved:
             message = f"{signer.name} has approved this text already"
@@ -106,7 +116,7 @@ class Approvals:
         return merged
 
     def signers(self, envelope: bytes) -> frozenset[str]:
-        """Key ids of the approvers who signed `envelope`. Raises Invalid: it does not verify."""
+        """Key ids of those who signed `envelope`. Raises Invalid: it does not verify."""
         return frozenset(self._open(envelope).signers)
 
     def keep(self, envelope: bytes, *, void_others: bool) -> None:
@@ -121,9 +131,7 @@ class Approvals:
         write_bytes(path, envelope)
 
     def _open(self, envelope: bytes) -> Statement:
-        return open_statement(
-            envelope, kind=DECISION_KIND, keys=self._trust.approvers, signatures_min=1
-        )
+        return open_statement(envelope, kind=DECISION_KIND, keys=self._keys, signatures_min=1)
 
     def _read(self) -> bytes | None:
         try:

@@ -50,8 +50,9 @@ class ReleaseDefaults:
     observation_days: how long a stage is watched before a wider one is proposed. reaudit_days,
     reaudit_grace_days: how long the log lets a decision stand on an audit that nobody looks at
     again; constants of its format. vectors_part: the part of h that may leave, 1 / 4: facts and
-    figures in docs/security. threshold: of the probe. reasons_bytes_max: of the whole text, so that
-    the signed decision fits into one entry.
+    figures in docs/security. threshold: of the probe. reasons_bytes_max: of the whole text;
+    decision_bytes_max: of the whole decision, so that it fits, signed, into one entry of the log.
+    review_days: until a decision is looked at again, where it does not end before.
     """
 
     approvals_min: int = 2
@@ -63,6 +64,8 @@ class ReleaseDefaults:
     threshold: str = "fpr_0.01"
     hold_back_tokens: int = 0
     reasons_bytes_max: int = 20_000
+    decision_bytes_max: int = 33_000
+    review_days: int = 183
     approvals_bytes_max: int = 1 << 20
 
 
@@ -77,6 +80,7 @@ class State(StrEnum):
     IN_FORCE = "in force"
     EXPIRED = "expired"
     OVERDUE = "audit overdue"
+    UNREVIEWED = "review overdue"
     SUPERSEDED = "superseded"
     REVOKED = "revoked"
 
@@ -86,7 +90,8 @@ class Proposal:
     """A proposal as its document says it now.
 
     approved_by: names of the keys that approved exactly this text. voided: key ids whose approval
-    was of another text. state: PROPOSED, or what became of the decision.
+    was of another text. state: PROPOSED, or what became of the decision. outside_by,
+    outside_missing: those outside whose signature it demands and who signed, or have not.
     """
 
     id: str
@@ -99,6 +104,8 @@ class Proposal:
     voided: tuple[str, ...]
     approvals_min: int
     state: State
+    outside_by: tuple[str, ...] = ()
+    outside_missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,7 @@ class Approval:
     """What one approval did. voided: approvals that fell because the text was changed after them.
 
     index: of the entry that put the decision in force, None while more approvals are needed.
+    outside_by, outside_missing: as in `Proposal`.
     """
 
     proposal: str
@@ -114,6 +122,8 @@ class Approval:
     voided: tuple[str, ...]
     approvals_min: int
     index: int | None
+    outside_by: tuple[str, ...] = ()
+    outside_missing: tuple[str, ...] = ()
 
     @property
     def in_force(self) -> bool:

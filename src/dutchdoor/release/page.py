@@ -8,6 +8,7 @@ from dutchdoor.audit.summary import AuditSummary
 from dutchdoor.clock import to_iso
 from dutchdoor.evidence.decision import Decision, Depth, Level
 from dutchdoor.release.model import AUDIENCES, State
+from dutchdoor.release.page_terms import outside_lines, review_line, terms_sections
 
 __all__ = ["decision_page"]
 
@@ -36,6 +37,7 @@ _MEANING = {
     State.IN_FORCE: "It is what the server obeys now.",
     State.EXPIRED: "It opens nothing any more.",
     State.OVERDUE: "It opens nothing until its audit is renewed, or a new decision is made.",
+    State.UNREVIEWED: "It opens nothing: nobody looked at it again by the day that it names.",
     State.SUPERSEDED: "It opens nothing any more: a later decision took its place.",
     State.REVOKED: "It opens nothing, and never will again.",
 }
@@ -47,11 +49,16 @@ def decision_page(
     state: State,
     approved_by: Sequence[str],
     approvals_min: int,
+    outside_by: Sequence[str] = (),
+    outside_missing: Sequence[str] = (),
     voided: Sequence[str] = (),
     why_revoked: str = "",
     summary: AuditSummary | None = None,
 ) -> str:
-    """The page, as Markdown. summary: of the audit the decision stands on, where it has one."""
+    """The page, as Markdown. summary: of the audit the decision stands on, where it has one.
+
+    outside_by, outside_missing: names of those outside who signed, or whose signature is awaited.
+    """
     lines = [
         f"# Release decision on {decision.model}",
         "",
@@ -66,18 +73,21 @@ def decision_page(
         f"- From {_day(decision.not_before_ms)} to {_day(decision.not_after_ms)}; "
         "can be revoked at any moment."
     )
+    lines += [line for line in (review_line(decision),) if line]
     lines += ["", "## Who may do what", ""]
     lines += _audiences(decision)
     lines += ["", "Everybody else is refused.", "", "## What holds them back", ""]
     lines += _limits(decision)
     lines += ["", "## What it stands on", ""]
     lines += _audit(decision, summary)
+    lines += terms_sections(decision)
     lines += ["", "## Why", "", _demoted(decision.reasons), "", "## Who decided", ""]
     lines.append(f"{len(approved_by)} of {approvals_min} needed: {', '.join(approved_by) or '-'}.")
     if voided:
         lines.append(
             f"The text was changed after {', '.join(voided)} approved it; that approval is void."
         )
+    lines += outside_lines(decision.terms, outside_by, outside_missing)
     lines += ["", f"Bundle `{decision.bundle}`", f"Decision `{decision.id}`"]
     if decision.supersedes:
         lines.append(f"Takes the place of `{decision.supersedes}`")

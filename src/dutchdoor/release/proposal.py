@@ -1,26 +1,31 @@
 """A proposal's document and the decision in it: two readings of the same text.
 
 The front matter holds the decision's terms in plain words, the body its reasons. All of both is in
-what approvers sign: the body and the terms that a decision has no field for become its `reasons`.
+what approvers sign: the body, and what a decision has no field for, become its `reasons`. A
+document of before there were `terms` still says what it said; who was heard then stands in its
+`reasons`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from string import Template
 from typing import Any
 
+from dutchdoor import canonical
 from dutchdoor.audit.assumptions import parse_assumptions
 from dutchdoor.audit.document import Document
 from dutchdoor.clock import from_iso, to_iso
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.decision import Audience, Decision, GuardTerms, Level
+from dutchdoor.evidence.terms import NO_TERMS, StageTerms
 from dutchdoor.ids import BundleDigest, DecisionId
 from dutchdoor.release.model import DEFAULTS, audience
-from dutchdoor.release.terms import DEFAULT_CONDITIONS, default_margin
+from dutchdoor.release.plain import plain_terms, read_terms
+from dutchdoor.release.terms import must_agree, placeholders
 
-__all__ = ["decision_of", "document_of", "fresh_body"]
+__all__ = ["PLACEHOLDER", "decision_of", "document_of", "fresh_body"]
 
 PLACEHOLDER = "[write here"
 _FIELDS = frozenset(
@@ -42,25 +47,19 @@ _FIELDS = frozenset(
         "observation_days",
         "proposed_by",
         "proposed_by_key",
-        "heard",
     }
 )
 
 _OPTIONAL = frozenset({"assumptions"})
 
 
-def fresh_body(
-    decision: Decision, reasons: str, margin: str, conditions: str, heard: Sequence[str]
-) -> str:
-    """A new decision's text; what is empty gets a default, or a place to write in."""
+def fresh_body(decision: Decision, reasons: str) -> str:
+    """A new decision's text; without reasons, with a place to write them in."""
     template = resources.files("dutchdoor.release").joinpath("templates", "decision.md")
     return Template(template.read_text(encoding="utf-8")).substitute(
         model=decision.model,
         stage=decision.stage,
         reasons=reasons or f"{PLACEHOLDER}: why the risk is acceptable, and for what good]",
-        margin=margin or default_margin(decision),
-        conditions=conditions or DEFAULT_CONDITIONS,
-        heard="\n".join(f"- {name}" for name in heard) or "Nobody besides the approvers.",
     )
 
 
@@ -72,7 +71,6 @@ def document_of(
     proposed_by: str,
     proposed_by_key: str,
     observation_days: int,
-    heard: tuple[str, ...],
 ) -> Document:
     """The document of a proposal; `decision.reasons` is left aside, `body` takes its place."""
     front: dict[str, Any] = {
@@ -104,7 +102,7 @@ def document_of(
         "observation_days": observation_days,
         "proposed_by": proposed_by,
         "proposed_by_key": proposed_by_key,
-        "heard": list(heard),
+        "terms": plain_terms(decision.terms),
         "assumptions": [],
     }
     return Document(front, body)
@@ -118,9 +116,11 @@ def decision_of(document: Document) -> Decision:
     rule of decisions.
     """
     front = document.front
-    unknown = sorted((set(front) - _OPTIONAL) ^ _FIELDS)
+    older = "heard" in front and "terms" not in front
+    fields = _FIELDS | {"heard" if older else "terms"}
+    unknown = sorted((set(front) - _OPTIONAL) ^ fields)
     if unknown:
-        word = "missing" if unknown[0] in _FIELDS else "not a field of a decision"
+        word = "missing" if unknown[0] in fields else "not a field of a decision"
         raise _bad(f"'{unknown[0]}' is {word}", "docs/reference/decision.md has the fields")
     guard = front["guard"]
     if not isinstance(guard, dict) or set(guard) != {"probe", "threshold", "hold_back_tokens"}:
@@ -128,13 +128,16 @@ def decision_of(document: Document) -> Decision:
     rows = front["audiences"]
     if not isinstance(rows, list) or not rows:
         raise _bad("'audiences' names nobody")
+    level, stage = _level(_text(front, "level")), _text(front, "stage")
+    audiences = tuple(_audience(row) for row in rows)
+    here = StageTerms(stage, level, audiences)
     decision = Decision(
         id=DecisionId(_text(front, "decision")),
         bundle=BundleDigest(_text(front, "bundle")),
         model=_text(front, "model"),
-        level=_level(_text(front, "level")),
-        stage=_text(front, "stage"),
-        audiences=tuple(_audience(row) for row in rows),
+        level=level,
+        stage=stage,
+        audiences=audiences,
         guard=GuardTerms(
             _text(guard, "probe"), _text(guard, "threshold"), _count(guard, "hold_back_tokens")
         ),
@@ -145,8 +148,17 @@ def decision_of(document: Document) -> Decision:
         supersedes=_text(front, "supersedes"),
         not_before_ms=from_iso(_text(front, "in_force_from")),
         not_after_ms=from_iso(_text(front, "in_force_until")),
+        terms=read_terms(front["terms"], here=here) if "terms" in front else NO_TERMS,
     )
     decision.check()
+    must_agree(decision)
+    if placeholders(decision.terms, PLACEHOLDER):
+        hint = "say who, in terms.outside and terms.contacts"
+        raise _bad(f"the terms still have a place that says '{PLACEHOLDER}'", hint)
+    size = len(canonical.encode(decision.to_body()))
+    if size > DEFAULTS.decision_bytes_max:
+        hint = "keep terms and reasons short and put the rest into the audit"
+        raise _bad(f"it has {size} bytes, {DEFAULTS.decision_bytes_max} are allowed", hint)
     return decision
 
 
@@ -155,16 +167,13 @@ def _reasons(document: Document) -> str:
     if PLACEHOLDER in document.body:
         hint = "write the decision's reasons into decision.md"
         raise _bad(f"the text still has a place that says '{PLACEHOLDER}'", hint)
-    heard = front["heard"]
-    if not isinstance(heard, list) or not all(isinstance(name, str) for name in heard):
-        raise _bad("'heard' is no list of names")
     key = _text(front, "proposed_by_key")
     lines = [
         document.body.strip(),
         "",
         f"Proposed by: {_text(front, 'proposed_by')}{f' ({key})' if key else ''}.",
         f"Watched for {_count(front, 'observation_days')} days before a wider stage is proposed.",
-        f"Heard: {', '.join(heard) or 'nobody besides'}.",
+        *_heard(front),
         f"Proposal: {_text(front, 'proposal')}.",
     ]
     lines += [row.to_line() for row in parse_assumptions(front.get("assumptions", []))]
@@ -175,6 +184,15 @@ def _reasons(document: Document) -> str:
             "keep the reasons short and put the rest into the audit",
         )
     return text
+
+
+def _heard(front: Mapping[str, Any]) -> list[str]:
+    if "terms" in front:
+        return []  # It has its place in the terms.
+    heard = front["heard"]
+    if not isinstance(heard, list) or not all(isinstance(name, str) for name in heard):
+        raise _bad("'heard' is no list of names")
+    return [f"Heard: {', '.join(heard) or 'nobody besides'}."]
 
 
 def _audience(row: Any) -> Audience:

@@ -6,9 +6,8 @@ on the way there. An approval signs the whole text as it is, so a changed text h
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,26 +17,24 @@ from dutchdoor.audit.summary import CARD_NAME, AuditSummary, audit_keys, find_su
 from dutchdoor.clock import Clock
 from dutchdoor.errors import Invalid, NotFound, Refused
 from dutchdoor.evidence.decision import (
-    REVOCATION_KIND,
     Audience,
     Decision,
-    GuardTerms,
     Level,
     Revocation,
     Trust,
     open_decision,
-    open_revocation,
 )
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.ports import Signer
 from dutchdoor.evidence.register import DecisionRegister
-from dutchdoor.evidence.statement import key_id, sign_statement
-from dutchdoor.ids import BundleDigest, new_decision_id, random_part
+from dutchdoor.evidence.statement import key_id
+from dutchdoor.evidence.terms import NO_TERMS, Terms
+from dutchdoor.ids import random_part
 from dutchdoor.release.approvals import Approvals
 from dutchdoor.release.birth import put_decision, sign_birth
 from dutchdoor.release.compile import write_policies
+from dutchdoor.release.drafting import Wish, draft
 from dutchdoor.release.model import (
-    DAY_MS,
     DEFAULTS,
     Approval,
     HistoryRow,
@@ -48,8 +45,19 @@ from dutchdoor.release.model import (
 from dutchdoor.release.names import Names
 from dutchdoor.release.page import decision_page
 from dutchdoor.release.ports import Record
+from dutchdoor.release.profiles.model import NO_PROFILE, Profile, must_be_met
+from dutchdoor.release.profiles.reading import choose, load_profiles
 from dutchdoor.release.proposal import decision_of, document_of, fresh_body
-from dutchdoor.release.standing import history_rows, latest, row_of, signed, to_compile
+from dutchdoor.release.quorum import Quorum
+from dutchdoor.release.revoking import sign_revocation
+from dutchdoor.release.standing import (
+    history_rows,
+    latest,
+    must_be_new,
+    row_of,
+    signed,
+    to_compile,
+)
 from dutchdoor.release.terms import must_be_apart, must_be_audited
 
 __all__ = ["Release", "sign_birth"]
@@ -70,8 +78,14 @@ class Release:
         register: DecisionRegister,
         record: Record,
         clock: Clock,
+        profiles: Mapping[str, Profile] | None = None,
+        profile: str = "",
     ) -> None:
-        """folder: of the proposals. audits: of all audits. register: says what is in force."""
+        """folder: of the proposals. audits: of all audits. register: says what is in force.
+
+        profiles: deployment profiles by name; None: those that ship. profile: the one that every
+        decision must be made under; "" leaves it to the proposal.
+        """
         self._folder = folder
         self._names = Names(folder)
         self._audits = audits
@@ -79,6 +93,9 @@ class Release:
         self._register = register
         self._record = record
         self._clock = clock
+        self._quorum = Quorum(trust, self._names)
+        self._profiles = load_profiles() if profiles is None else profiles
+        self._profile_required = profile
 
     def propose(
         self,
@@ -91,8 +108,7 @@ class Release:
         proposer: str,
         proposer_key: str = "",
         reasons: str = "",
-        safety_margin: str = "",
-        void_conditions: str = "",
+        terms: Terms = NO_TERMS,
         heard: Sequence[str] = (),
         threshold: str = DEFAULTS.threshold,
         hold_back_tokens: int = DEFAULTS.hold_back_tokens,
@@ -104,34 +120,36 @@ class Release:
 
         audit: digest of its signed summary. audiences: from `model.audience`. proposer: who
         answers for it; proposer_key: the id of their key, if they approve decisions too.
-        Where a text is empty, the document says where to write it; the safety margin and the
-        conditions have plain defaults.
-        Raises NotFound: no such audit. Raises Invalid: an unknown or not offered level, or terms
-        that break a rule of decisions.
+        Where there are no reasons, the document says where to write them. terms: what they leave
+        open has its default (`terms.complete`); what the deployment profile demands and nobody
+        named has a place to write in. heard: besides those in `terms`.
+        Raises NotFound: no such audit. Raises Invalid: an unknown or not offered level, an unknown
+        profile, or terms that break a rule of decisions.
         """
         summary = find_summary(self._audits, audit, audit_keys(self._trust))
         self._register.refresh()
         before = latest(self._register, summary.bundle)
-        now_ms = self._clock.now_ms()
-        most = hidden_size // DEFAULTS.vectors_part if vectors_max is None else vectors_max
-        decision = Decision(
-            id=new_decision_id(),
-            bundle=BundleDigest(summary.bundle),
-            model=summary.model,
-            level=level_of(level),
-            stage=stage,
-            audiences=tuple(audiences),
-            guard=GuardTerms(summary.probe["digest"], threshold, hold_back_tokens),
-            hidden_size=hidden_size,
-            vectors_max=most,
-            audit=summary.digest,
-            reasons="",
+        terms = replace(terms, profile=terms.profile or self._profile_required or NO_PROFILE)
+        decision = draft(
+            Wish(
+                level=level,
+                stage=stage,
+                audiences=audiences,
+                hidden_size=hidden_size,
+                threshold=threshold,
+                hold_back_tokens=hold_back_tokens,
+                vectors_max=vectors_max,
+                in_force_days=in_force_days,
+                terms=terms,
+                heard=heard,
+            ),
+            summary,
+            self._profile(terms),
             supersedes=before.id if before else "",
-            not_before_ms=now_ms,
-            not_after_ms=now_ms + in_force_days * DAY_MS,
+            now_ms=self._clock.now_ms(),
         )
         must_be_audited(decision, summary, self._card(summary))
-        body = fresh_body(decision, reasons, safety_margin, void_conditions, heard)
+        body = fresh_body(decision, reasons)
         name = "proposal_" + random_part(12)
         document = document_of(
             name,
@@ -140,9 +158,7 @@ class Release:
             proposed_by=proposer,
             proposed_by_key=proposer_key,
             observation_days=observation_days,
-            heard=tuple(heard),
         )
-        decision.check()
         write_document(self.document(name), document)
         return self._proposal(name, replace(decision, reasons=document.body))
 
@@ -197,7 +213,9 @@ class Release:
         taken = self._take(name, decision, envelope, {}, enact=True)
         if not taken.in_force:
             count = len(taken.approved_by)
+            missing = ", ".join(taken.outside_missing)
             message = f"{count} of {taken.approvals_min} approvals: the decision is not in force"
+            message += f"; the signature of {missing} is missing" if missing else ""
             hint = "those brought are kept; bring the missing ones with --approvals FILE"
             raise Refused(message, code="approvals_missing", hint=hint)
         return taken
@@ -218,16 +236,9 @@ class Release:
             raise NotFound(message, code="no_decision", hint="dutchdoor release history")
         if row.state is State.REVOKED:
             raise Refused(f"{decision} is revoked already", code="already_revoked")
-        body = {"decision": decision, "bundle": row.bundle, "reason": reason.strip()}
-        envelope = sign_statement(REVOCATION_KIND, dict(body), [signer])
-        try:
-            revocation = open_revocation(envelope, self._trust)
-        except Invalid as error:
-            message = f"the key of {signer.name} may not revoke"
-            hint = "an approver or the holder revokes"
-            raise Refused(message, code="not_an_approver", hint=hint) from error
-        encoded = base64.b64encode(envelope).decode()
-        entry_body = {**body, "envelope": encoded}
+        revocation, entry_body = sign_revocation(
+            decision, row.bundle, reason.strip(), signer, self._trust
+        )
         now_ms = self._clock.now_ms()
         self._record(Entry(EntryKind.DECISION_REVOKED, now_ms, entry_body))
         self._register.refresh()
@@ -263,16 +274,20 @@ class Release:
                     state=found.state,
                     approved_by=found.approved_by,
                     approvals_min=found.approvals_min,
+                    outside_by=found.outside_by,
+                    outside_missing=found.outside_missing,
                     voided=found.voided,
                     summary=self._summary(found.decision),
                 )
             name = found.decision.id
         standing = signed(self._register, name, self._clock.now_ms())
         closed = standing.decision.level is Level.FULLY_CLOSED
+        approved, outside = self._approved(standing.decision)
         return decision_page(
             standing.decision,
             state=standing.state,
-            approved_by=("the holder",) if closed else self._approved(standing.decision),
+            approved_by=("the holder",) if closed else approved,
+            outside_by=outside,
             approvals_min=1 if closed else self._trust.approvals_min,
             why_revoked=standing.reason,
             summary=self._summary(standing.decision),
@@ -295,11 +310,13 @@ class Release:
             proposed_by=str(front["proposed_by"]),
             proposed_by_key=str(front["proposed_by_key"]),
             observation_days=int(front["observation_days"]),
-            heard=tuple(front["heard"]),
-            approved_by=self._names.of(count.approved),
+            heard=decision.terms.heard or tuple(front.get("heard", ())),
+            approved_by=self._quorum.approvers(count.approved),
             voided=self._names.of(count.voided),
             approvals_min=self._trust.approvals_min,
             state=states.get(decision.id, State.PROPOSED),
+            outside_by=self._quorum.outside(decision, count.approved),
+            outside_missing=self._quorum.missing(decision, count.approved),
         )
 
     def _card(self, summary: AuditSummary) -> ProbeCard:
@@ -307,24 +324,6 @@ class Release:
         if not summary.probe["digest"]:
             return NO_CARD
         return load_card(self._audits / summary.audit / CARD_NAME, summary.probe["card_digest"])
-
-    def _must_be_new(self, decision: Decision) -> None:
-        self._register.refresh()
-        now_ms = self._clock.now_ms()
-        rows = history_rows(self._register, now_ms)
-        known = next((row for row in rows if row.decision == decision.id), None)
-        if known is not None:
-            message = f"{decision.id} was signed before; it is {known.state}"
-            hint = "propose a new decision: dutchdoor release propose"
-            raise Refused(message, code="decision_known", hint=hint)
-        if now_ms >= decision.not_after_ms:
-            message = "the decision would be over before it begins"
-            raise Refused(message, code="decision_over", hint="set in_force_until anew")
-        before = latest(self._register, decision.bundle)
-        if decision.supersedes != (before.id if before else ""):
-            message = "the proposal takes the place of another decision than the one in force"
-            hint = "another decision was signed or revoked meanwhile: propose anew"
-            raise Refused(message, code="decision_replaced", hint=hint)
 
     def _approvals(self, name: str) -> Approvals:
         return Approvals(self.document(name).parent, self._trust)
@@ -335,8 +334,20 @@ class Release:
         level_of(str(decision.level))
         summary = find_summary(self._audits, decision.audit, audit_keys(self._trust))
         must_be_audited(decision, summary, self._card(summary))
-        self._must_be_new(decision)
+        profile = self._profile(decision.terms)
+        must_be_met(profile, decision.terms, decision.not_before_ms, self._trust.outside)
+        self._register.refresh()
+        must_be_new(self._register, decision, self._clock.now_ms())
         return decision
+
+    def _profile(self, terms: Terms) -> Profile:
+        """The profile that the terms name, where a decision here may be made under it."""
+        required, name = self._profile_required, terms.profile or NO_PROFILE
+        if required and name != required:
+            message = f"decisions here are made under profile {required}, not {name}"
+            hint = f"set terms.profile to {required}; 'dutchdoor release profiles' says what it is"
+            raise Invalid(message, code="other_profile", hint=hint)
+        return choose(self._profiles, name)
 
     def _take(
         self,
@@ -353,7 +364,8 @@ class Release:
         approved = approvals.signers(envelope)
         must_be_apart(find_summary(self._audits, decision.audit, audit_keys(self._trust)), approved)
         index = None
-        if enact and self._enough(name, approved, {**self._names.known(), **named}):
+        front = read_document(self.document(name)).front
+        if enact and self._quorum.reached(decision, approved, front, named):
             open_decision(envelope, self._trust)
             index = put_decision(self._record, decision, envelope, self._clock.now_ms()).index
             self._register.refresh()
@@ -362,29 +374,21 @@ class Release:
         return Approval(
             proposal=name,
             decision=decision,
-            approved_by=self._names.of(approved),
+            approved_by=self._quorum.approvers(approved),
             voided=self._names.of(voided),
             approvals_min=self._trust.approvals_min,
             index=index,
+            outside_by=self._quorum.outside(decision, approved),
+            outside_missing=self._quorum.missing(decision, approved),
         )
 
-    def _enough(self, name: str, approved: Collection[str], names: Mapping[str, str]) -> bool:
-        """Enough approvers have signed, and not the proposer alone."""
-        if len(approved) < self._trust.approvals_min:
-            return False
-        front = read_document(self.document(name)).front
-        return len(approved) > 1 or not any(
-            front["proposed_by_key"] == key or front["proposed_by"] == names.get(key)
-            for key in approved
-        )
-
-    def _approved(self, decision: Decision) -> tuple[str, ...]:
-        """Who approved a signed decision, as far as its proposal's files still tell."""
+    def _approved(self, decision: Decision) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Who approved a signed decision, and who outside signed it, as its files still tell."""
         for name in self.proposals():
             found = self._approvals(name).count(decision).approved
             if found:
-                return self._names.of(found)
-        return ()
+                return self._quorum.approvers(found), self._quorum.outside(decision, found)
+        return (), ()
 
     def _summary(self, decision: Decision) -> AuditSummary | None:
         if not decision.audit:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dutchdoor.errors import NotFound
+from dutchdoor.errors import NotFound, Refused
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.register import DecisionRegister, Step
 from dutchdoor.release.model import HistoryRow, State
 
-__all__ = ["Standing", "history_rows", "latest", "row_of", "signed", "to_compile"]
+__all__ = ["Standing", "history_rows", "latest", "must_be_new", "row_of", "signed", "to_compile"]
 
 _STANDING = frozenset({State.IN_FORCE, State.NOT_YET, State.OVERDUE})
 
@@ -36,6 +36,28 @@ def latest(register: DecisionRegister, bundle: str) -> Decision | None:
     """The decision that a new one on this bundle would take the place of."""
     steps = register.history(bundle)
     return steps[-1].decision if steps else None
+
+
+def must_be_new(register: DecisionRegister, decision: Decision, now_ms: int) -> None:
+    """Check that `decision` may still come into force.
+
+    Raises Refused: it was signed before, is out of its dates, or takes another's place by now.
+    """
+    rows = history_rows(register, now_ms)
+    known = next((row for row in rows if row.decision == decision.id), None)
+    if known is not None:
+        message = f"{decision.id} was signed before; it is {known.state}"
+        hint = "propose a new decision: dutchdoor release propose"
+        raise Refused(message, code="decision_known", hint=hint)
+    if now_ms >= decision.ends_ms:
+        message = "the decision would be over before it begins"
+        hint = "set in_force_until, and terms.review_by, anew"
+        raise Refused(message, code="decision_over", hint=hint)
+    before = latest(register, decision.bundle)
+    if decision.supersedes != (before.id if before else ""):
+        message = "the proposal takes the place of another decision than the one in force"
+        hint = "another decision was signed or revoked meanwhile: propose anew"
+        raise Refused(message, code="decision_replaced", hint=hint)
 
 
 def signed(register: DecisionRegister, name: str, now_ms: int) -> Standing:
@@ -102,6 +124,8 @@ def _state(decision: Decision, later: Sequence[Step], now_ms: int) -> tuple[Stat
         return State.NOT_YET, ""
     if now_ms >= decision.not_after_ms:
         return State.EXPIRED, ""
+    if now_ms >= decision.ends_ms:
+        return State.UNREVIEWED, ""
     return State.IN_FORCE, ""
 
 

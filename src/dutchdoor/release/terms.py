@@ -3,20 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dutchdoor.audit.card import ProbeCard
+from dutchdoor.audit.outputs.facts import COMPONENTS
 from dutchdoor.audit.summary import AuditSummary
 from dutchdoor.errors import Invalid, Refused
-from dutchdoor.evidence.decision import Decision
+from dutchdoor.evidence.decision import Decision, Level
+from dutchdoor.evidence.terms import ComponentAccess, ComponentTerms, Terms
+from dutchdoor.release.model import DAY_MS, DEFAULTS
+from dutchdoor.release.profiles.model import NO_PROFILE
 
-__all__ = ["DEFAULT_CONDITIONS", "default_margin", "must_be_apart", "must_be_audited"]
+__all__ = [
+    "DEFAULT_CONDITIONS",
+    "complete",
+    "default_components",
+    "default_margin",
+    "must_agree",
+    "must_be_apart",
+    "must_be_audited",
+    "placeholders",
+]
 
-DEFAULT_CONDITIONS = """\
-- a way around the guard becomes known that works for ordinary people
-- the weights, or a copy of them, are found outside custody
-- a serious incident in which this model had a part
-- the model, its guard or the people it is offered to change
-- the audit's figures are shown to be wrong"""
+DEFAULT_CONDITIONS = (
+    "a way around the guard becomes known that works for ordinary people",
+    "the weights, or a copy of them, are found outside custody",
+    "a serious incident in which this model had a part",
+    "the model, its guard or the people it is offered to change",
+    "the audit's figures are shown to be wrong",
+)
+
+_PARAMETERS = "Model parameters (Final)"
+_ACCESS = {
+    Level.FULLY_CLOSED: ComponentAccess.AUDITORS,
+    Level.GRADUAL_STAGED: ComponentAccess.VETTED,
+    Level.HOSTED: ComponentAccess.SERVED,
+    Level.CLOUD_API: ComponentAccess.SERVED,
+    Level.DOWNLOADABLE: ComponentAccess.GATED_DOWNLOAD,
+    Level.FULLY_OPEN: ComponentAccess.PUBLIC,
+}
+_LEAVES = (ComponentAccess.GATED_DOWNLOAD, ComponentAccess.PUBLIC)
+_MAY_LEAVE = {
+    Level.DOWNLOADABLE: _LEAVES,
+    Level.FULLY_OPEN: (ComponentAccess.PUBLIC,),
+}
+
+
+def default_components(level: Level) -> tuple[ComponentTerms, ...]:
+    """All 17 components: the final parameters shared as the level says, the others closed.
+
+    At `fully_open` all are public. Licences are nobody's to guess: none is named.
+    """
+    others = ComponentAccess.PUBLIC if level is Level.FULLY_OPEN else ComponentAccess.CLOSED
+    return tuple(
+        ComponentTerms(name, _ACCESS[level] if name == _PARAMETERS else others)
+        for name in COMPONENTS
+    )
+
+
+def complete(terms: Terms, decision: Decision) -> Terms:
+    """`terms` with a default for what they leave open: what a new proposal starts from.
+
+    Components that are not named are as `default_components` says; the day of review is the
+    decision's last, or DEFAULTS.review_days after its first where that is earlier.
+    """
+    given = {row.name: row for row in terms.components}
+    latest_ms = decision.not_before_ms + DEFAULTS.review_days * DAY_MS
+    return replace(
+        terms,
+        profile=terms.profile or NO_PROFILE,
+        components=tuple(given.get(row.name, row) for row in default_components(decision.level)),
+        safety_margin=terms.safety_margin or default_margin(decision),
+        void_if=terms.void_if or DEFAULT_CONDITIONS,
+        review_by_ms=terms.review_by_ms or min(decision.not_after_ms, latest_ms),
+    )
+
+
+def must_agree(decision: Decision) -> None:
+    """Raises Invalid where the components say something else than the level does."""
+    row = next((row for row in decision.terms.components if row.name == _PARAMETERS), None)
+    if row is None:
+        return
+    leaves = row.access in _LEAVES
+    allowed = _MAY_LEAVE.get(decision.level, ())
+    if leaves and not allowed:
+        message = f"at level {decision.level} the parameters do not leave; {row.access} says so"
+        hint = "at most: served; or propose level downloadable, with all it needs"
+        raise Invalid(message, code="components_disagree", hint=hint)
+    if allowed and row.access not in allowed:
+        message = f"level {decision.level} shares the parameters, and {row.access} does not"
+        hint = "write access: " + " or ".join(allowed)
+        raise Invalid(message, code="components_disagree", hint=hint)
+
+
+def placeholders(terms: Terms, mark: str) -> bool:
+    """Whether a place is left in `terms` in which somebody has to write."""
+    return mark in repr(terms)
 
 
 def default_margin(decision: Decision) -> str:
