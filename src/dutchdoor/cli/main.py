@@ -14,6 +14,7 @@ from dutchdoor.cli import (
     custody,
     demo,
     evidence,
+    panel,
     people,
     reaudit,
     release,
@@ -52,6 +53,7 @@ serving.register(app)
 ask.register(app)
 demo.register(app)
 reaudit.register(audit.app)
+panel.register(app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(release.app, name="release")
 app.add_typer(people.people, name="people")

@@ -16,18 +16,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dutchdoor import canonical
-from dutchdoor.errors import Invalid
 from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.model import Entry, EntryKind
-from dutchdoor.evidence.panels import (
-    Ballot,
-    Call,
-    Opening,
-    open_ballot,
-    open_call,
-    open_opening,
-    open_result,
-)
+from dutchdoor.evidence.panel_claims import open_ballot, open_call, open_opening, open_result
+from dutchdoor.evidence.panels import Ballot, Call, Opening
+from dutchdoor.evidence.panels import bad_panel as _bad
 from dutchdoor.evidence.tally import Tally, count
 
 __all__ = ["PANEL_KINDS", "Panel", "PanelBook", "result_body"]
@@ -166,7 +159,3 @@ def _vote(body: Mapping[str, Any], time_ms: int, panel: Panel, opening: Opening)
     if ballot.member in panel.votes:
         raise _bad(f"{ballot.member} has voted already")
     return ballot
-
-
-def _bad(reason: str) -> Invalid:
-    return Invalid(reason, code="bad_panel", hint="docs/concepts/panels.md has the rules")

@@ -2,7 +2,7 @@
 
 A panel is people who are asked one question about one bundle. Whoever calls, opens and closes it
 signs with a key of trust.json; each vote is signed by the member's own key, which the opening
-names. `panel_book` follows them in the log and says what counts.
+names. `panel_claims` reads them from entries; `panel_book` follows them and says what counts.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from dutchdoor import canonical
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.decision import Trust
-from dutchdoor.evidence.note import decode_base64
-from dutchdoor.evidence.statement import key_id, open_statement
+from dutchdoor.evidence.statement import key_id
 
 __all__ = [
     "BALLOT_KIND",
@@ -30,11 +28,7 @@ __all__ = [
     "Opening",
     "PanelLimits",
     "Rule",
-    "open_ballot",
-    "open_call",
-    "open_opening",
-    "open_result",
-    "panel_keys",
+    "bad_panel",
 ]
 
 CALL_KIND = "panel_call"
@@ -106,19 +100,21 @@ class Call:
     def check(self) -> None:
         """Raises Invalid: a call that cannot count."""
         if not self.panel or not self.bundle or not self.sources:
-            raise _bad("a call names its panel, its bundle and where the seed comes from")
+            raise bad_panel("a call names its panel, its bundle and where the seed comes from")
         if not 0 < self.seats <= min(self.rows, LIMITS.members_max):
-            raise _bad(f"a panel has 1 to {LIMITS.members_max} seats, and no more than its list")
+            raise bad_panel(
+                f"a panel has 1 to {LIMITS.members_max} seats, and no more than its list"
+            )
         if len(self.sources) > LIMITS.sources_max or len(self.quotas) > LIMITS.strata_max:
-            raise _bad("a call with too many sources or strata")
+            raise bad_panel("a call with too many sources or strata")
         if any(not 0 < len(text) <= LIMITS.source_chars_max for text in self.sources):
-            raise _bad("a source of the seed without a name, or with a very long one")
+            raise bad_panel("a source of the seed without a name, or with a very long one")
         if bool(self.stratum) != bool(self.quotas):
-            raise _bad("quotas belong to a stratum, and a stratum has quotas")
+            raise bad_panel("quotas belong to a stratum, and a stratum has quotas")
         if self.quotas and (
             sum(self.quotas.values()) != self.seats or min(self.quotas.values()) < 0
         ):
-            raise _bad("the quotas do not add up to the seats")
+            raise bad_panel("the quotas do not add up to the seats")
 
 
 @dataclass(frozen=True)
@@ -191,36 +187,36 @@ class Opening:
         names = [row.name for row in self.members]
         keys = [row.public_key for row in self.members]
         if not self.panel or not self.bundle or not self.question.strip():
-            raise _bad("an opening names its panel, its bundle and its question")
+            raise bad_panel("an opening names its panel, its bundle and its question")
         if max(len(self.question), len(self.about)) > LIMITS.question_chars_max:
-            raise _bad(f"a question has at most {LIMITS.question_chars_max} characters")
+            raise bad_panel(f"a question has at most {LIMITS.question_chars_max} characters")
         if not 0 < len(names) <= LIMITS.members_max:
-            raise _bad(f"a panel has 1 to {LIMITS.members_max} members")
+            raise bad_panel(f"a panel has 1 to {LIMITS.members_max} members")
         if len(set(names)) < len(names) or len(set(keys)) < len(keys):
-            raise _bad("a name or a key is on the panel twice")
+            raise bad_panel("a name or a key is on the panel twice")
         if any(not 0 < len(name) <= LIMITS.name_chars_max for name in names):
-            raise _bad("a member without a name, or with a very long one")
+            raise bad_panel("a member without a name, or with a very long one")
         mighty = {*trust.holder.values(), *trust.approvers.values(), *trust.auditors.values()}
         if mighty & set(keys):
-            raise _bad("holder, approvers and auditors do not sit on a panel")
+            raise bad_panel("holder, approvers and auditors do not sit on a panel")
         if len(set(self.options)) < len(self.options) or any(
             not 0 < len(option) <= LIMITS.option_chars_max or set(option) & set(",>=\n")
             for option in self.options
         ):
-            raise _bad("an option twice, without a name, or with a name that cannot be ranked")
+            raise bad_panel("an option twice, without a name, or with a name that cannot be ranked")
         if not 2 <= len(self.options) <= LIMITS.options_max:
-            raise _bad(f"a question has 2 to {LIMITS.options_max} options")
+            raise bad_panel(f"a question has 2 to {LIMITS.options_max} options")
         if not 0 < self.quorum <= len(names):
-            raise _bad("a quorum is at least one member and at most all")
+            raise bad_panel("a quorum is at least one member and at most all")
         most = 99 if self.rule is Rule.APPROVAL else 0
         if not 0 <= self.percent_min <= most:
-            raise _bad("percent_min is 0 to 99 in an approval vote, and 0 in a ranked one")
+            raise bad_panel("percent_min is 0 to 99 in an approval vote, and 0 in a ranked one")
         if self.closes_ms <= self.opens_ms:
-            raise _bad("the vote closes before it opens")
+            raise bad_panel("the vote closes before it opens")
         if any(
             not 0 < len(seed) <= LIMITS.seed_chars_max or not seed.isascii() for seed in self.seeds
         ):
-            raise _bad("a seed is a line of ASCII")
+            raise bad_panel("a seed is a line of ASCII")
 
 
 @dataclass(frozen=True)
@@ -250,163 +246,17 @@ class Ballot:
         """Raises Invalid: no vote on that question."""
         named = [option for rank in self.choice for option in rank]
         if len(set(named)) < len(named) or set(named) - set(opening.options):
-            raise _bad("a ballot names an option twice, or one that is not asked about")
+            raise bad_panel("a ballot names an option twice, or one that is not asked about")
         if any(not rank for rank in self.choice):
-            raise _bad("a ballot has an empty rank")
+            raise bad_panel("a ballot has an empty rank")
         if opening.rule is Rule.APPROVAL and len(self.choice) > 1:
-            raise _bad("in an approval vote options are approved, not ranked")
+            raise bad_panel("in an approval vote options are approved, not ranked")
         if len(self.reason.encode()) > LIMITS.reason_bytes_max:
-            raise _bad(f"a reason has at most {LIMITS.reason_bytes_max} bytes")
+            raise bad_panel(f"a reason has at most {LIMITS.reason_bytes_max} bytes")
         if not opening.opens_ms <= self.cast_ms < opening.closes_ms:
-            raise _bad("the ballot was cast before the vote opened or after it closed")
+            raise bad_panel("the ballot was cast before the vote opened or after it closed")
 
 
-def panel_keys(trust: Trust) -> dict[str, bytes]:
-    """Whose signature calls, opens and closes panels: holder, approvers, somebody outside."""
-    return {**trust.holder, **trust.approvers, **trust.outside}
-
-
-def open_call(body: Mapping[str, Any], trust: Trust) -> Call:
-    """The call of an entry's body (unverified). Raises Invalid: malformed or unsigned."""
-    claim = _claim(body, CALL_KIND, panel_keys(trust))
-    try:
-        call = Call(
-            panel=_text(claim["panel"]),
-            bundle=_text(claim["bundle"]),
-            list_digest=_text(claim["list"]),
-            rows=_count(claim["rows"]),
-            seats=_count(claim["seats"]),
-            stratum=_text(claim["stratum"]),
-            quotas={_text(k): _count(v) for k, v in _object(claim["quotas"]).items()},
-            sources=_texts(claim["sources"]),
-            seed_from_ms=_count(claim["seed_from_ms"]),
-        )
-    except KeyError as error:
-        raise _bad("the call of a panel lacks a field") from error
-    _whole(call.to_body(), claim)
-    call.check()
-    return call
-
-
-def open_opening(body: Mapping[str, Any], trust: Trust) -> Opening:
-    """The opening of an entry's body (unverified). Raises Invalid: malformed or unsigned."""
-    claim = _claim(body, OPENING_KIND, panel_keys(trust))
-    try:
-        rows = [_object(row) for row in _list(claim["members"])]
-        opening = Opening(
-            panel=_text(claim["panel"]),
-            bundle=_text(claim["bundle"]),
-            about=_text(claim["about"]),
-            question=_text(claim["question"]),
-            options=_texts(claim["options"]),
-            rule=_rule(claim["rule"]),
-            quorum=_count(claim["quorum"]),
-            percent_min=_count(claim["percent_min"]),
-            opens_ms=_count(claim["opens_ms"]),
-            closes_ms=_count(claim["closes_ms"]),
-            members=tuple(Member(_text(row["name"]), _key(row["key"])) for row in rows),
-            brief=_text(claim["brief"]),
-            seeds=_texts(claim["seeds"]),
-            declined=_texts(claim["declined"]),
-        )
-    except KeyError as error:
-        raise _bad("the opening of a panel lacks a field") from error
-    _whole(opening.to_body(), claim)
-    opening.check(trust)
-    return opening
-
-
-def open_ballot(body: Mapping[str, Any], opening: Opening) -> Ballot:
-    """The vote of an entry's body (unverified), signed by the member that it names.
-
-    Raises Invalid: malformed, not signed by that member's key, or no vote on the question.
-    """
-    name = body.get("member")
-    member = opening.member(name) if isinstance(name, str) else None
-    if member is None:
-        raise _bad("a vote by nobody on the panel")
-    claim = _claim(body, BALLOT_KIND, {member.key: member.public_key})
-    try:
-        ballot = Ballot(
-            panel=_text(claim["panel"]),
-            member=_text(claim["member"]),
-            choice=tuple(_texts(rank) for rank in _list(claim["choice"])),
-            reason=_text(claim["reason"]),
-            cast_ms=_count(claim["cast_ms"]),
-        )
-    except KeyError as error:
-        raise _bad("a vote lacks a field") from error
-    _whole(ballot.to_body(), claim)
-    if ballot.panel != opening.panel:
-        raise _bad("a vote on another panel")
-    ballot.check(opening)
-    return ballot
-
-
-def open_result(body: Mapping[str, Any], trust: Trust) -> dict[str, Any]:
-    """What a closing (unverified) says the outcome is; whether it is, is for a recount.
-
-    Raises Invalid: malformed or unsigned.
-    """
-    return _claim(body, RESULT_KIND, panel_keys(trust))
-
-
-def _claim(body: Mapping[str, Any], kind: str, keys: Mapping[str, bytes]) -> dict[str, Any]:
-    text = body.get("envelope")
-    if not isinstance(text, str):
-        raise _bad("the entry holds no envelope")
-    envelope = decode_base64(text, code="bad_panel")
-    claim = open_statement(envelope, kind=kind, keys=keys, signatures_min=1).body
-    _whole({name: value for name, value in body.items() if name != "envelope"}, claim)
-    return claim
-
-
-def _whole(said: dict[str, Any], claim: dict[str, Any]) -> None:
-    # As bytes, because True and 1 are equal to Python and are not to a reader of the log.
-    if canonical.encode(said) != canonical.encode(claim):
-        raise _bad("the entry says something else than its envelope, or has unknown fields")
-
-
-def _rule(value: Any) -> Rule:
-    if value not in [str(rule) for rule in Rule]:
-        raise _bad("a rule of voting that is unknown")
-    return Rule(value)
-
-
-def _key(value: Any) -> bytes:
-    key = decode_base64(_text(value), code="bad_panel")
-    if len(key) != 32:
-        raise _bad("a member's key is no key")
-    return key
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(_text(item) for item in _list(value))
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise _bad("a statement about a panel holds no list where one belongs")
-    return value
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _bad("a statement about a panel holds no object where one belongs")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _bad("a statement about a panel holds no text where one belongs")
-    return value
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _bad("a statement about a panel holds no whole number where one belongs")
-    return value
-
-
-def _bad(reason: str) -> Invalid:
+def bad_panel(reason: str) -> Invalid:
+    """The error for a statement about a panel that cannot count."""
     return Invalid(reason, code="bad_panel", hint="docs/concepts/panels.md has the rules")

@@ -1,0 +1,3 @@
+"""Panels: people drawn or named, briefed, asked one question, counted in the open."""
+
+__all__: list[str] = []
