@@ -9,7 +9,9 @@ The rules, for each bundle:
    otherwise undo what came after it.
 4. In time, a decision is in force from not_before_ms on and before not_after_ms; where its terms
    name a day by which it must be looked at again, only before that day. A later decision renews it.
-5. A decision above fully closed is out of force while the audit it stands on is overdue
+5. A decision stands in the stage of its plan that `stages` says: what is in force is the decision
+   narrowed to that stage, and nothing where nobody is let in any more.
+6. A decision above fully closed is out of force while the audit it stands on is overdue
    (`reviews`). Unlike the others this passes: a renewal by an auditor brings it back.
 """
 
@@ -24,22 +26,33 @@ from typing import Any
 
 from dutchdoor.clock import to_iso
 from dutchdoor.errors import Invalid, NotInForce, Refused
-from dutchdoor.evidence.decision import Decision, Trust, open_decision, open_revocation
+from dutchdoor.evidence.decision import Decision, Level, Trust, open_decision, open_revocation
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.panel_book import PANEL_KINDS, Panel, PanelBook
 from dutchdoor.evidence.reader import LogReader
 from dutchdoor.evidence.reaudit import Due
 from dutchdoor.evidence.reviews import REVIEW_KINDS, Review, Reviews
+from dutchdoor.evidence.stages import STAGE_KINDS, Fall, Placed, Stages, check_plan
 
 __all__ = ["DecisionRegister", "InForce", "Rejected", "Step"]
 
 # Canonical entries end with `"kind":"...","time_ms":...,"v":1}`, in less than so many bytes.
 _TAIL_BYTES = 80
-_DECISIVE = (b'"kind":"decision_', b'"kind":"audit_', b'"kind":"panel_')
+_DECISIVE = tuple(
+    b'"kind":"' + room for room in (b"decision_", b"audit_", b"panel_", b"stage_", b"incident_")
+)
+_TRAFFIC = (b'"kind":"inference_begun"', b'"kind":"inference_done"')
 # What may only stand under a decision in force, named in the body together with its bundle.
 _STANDS_UNDER = frozenset(
-    {EntryKind.INFERENCE_BEGUN, EntryKind.KEY_RELEASED, EntryKind.RUNTIME_STARTED}
+    {
+        EntryKind.INFERENCE_BEGUN,
+        EntryKind.KEY_RELEASED,
+        EntryKind.RUNTIME_STARTED,
+        EntryKind.COPY_MADE,
+        EntryKind.PACKAGE_EXPORTED,
+    }
 )
+_OPEN_LEVELS = (Level.DOWNLOADABLE, Level.FULLY_OPEN)
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,7 @@ class DecisionRegister:
         self._revoked: set[str] = set()
         self._reviews = Reviews(trust)
         self._panels = PanelBook(trust)
+        self._stages = Stages(trust)
 
     @property
     def position(self) -> int:
@@ -117,18 +131,20 @@ class DecisionRegister:
             tail = data[-_TAIL_BYTES:]
             if any(kind in tail for kind in _DECISIVE):
                 self._decide(index, Entry.decode(data))
+            elif self._stages.metered and any(kind in tail for kind in _TRAFFIC):
+                self._stages.traffic(index, Entry.decode(data))
             self._position = index + 1
 
     def in_force(self, bundle: str, now_ms: int) -> InForce:
         """The decision in force for `bundle` at `now_ms`, by all that was followed.
 
         Raises NotInForce: none, with code `none_signed`, `revoked`, `not_yet`, `expired`,
-        `review_overdue` or `audit_overdue`.
+        `review_overdue`, `audit_overdue` or `rolled_back`.
         """
         with self._lock:
             steps = self._steps.get(bundle, [])
             found = _judge(bundle, steps[-1] if steps else None, now_ms)
-            return self._audited(found, now_ms)
+            return self._staged(self._audited(found, now_ms), now_ms)
 
     def at(self, bundle: str, index: int, now_ms: int | None = None) -> InForce:
         """The decision in force for an entry at `index`: by the entries before it.
@@ -139,7 +155,9 @@ class DecisionRegister:
         with self._lock:
             steps = [step for step in self._steps.get(bundle, []) if step.index < index]
             found = _judge(bundle, steps[-1] if steps else None, now_ms)
-            return found if now_ms is None else self._audited(found, now_ms, before=index)
+            if now_ms is not None:
+                found = self._audited(found, now_ms, before=index)
+            return self._staged(found, now_ms, before=index)
 
     def review(self, bundle: str) -> Review | None:
         """How the audit under the latest decision on `bundle` stands, in force or not.
@@ -151,6 +169,21 @@ class DecisionRegister:
             if not steps or steps[-1].decision is None:
                 return None
             return self._reviews.of(steps[-1].decision, steps[-1].index)
+
+    def falls(self, bundle: str, now_ms: int) -> Sequence[Fall]:
+        """The steps back of the latest decision on `bundle` that hold, recorded or not, in order.
+
+        Nothing where there is no decision, or it was revoked.
+        """
+        with self._lock:
+            steps = self._steps.get(bundle, [])
+            decision = steps[-1].decision if steps else None
+            return () if decision is None else tuple(self._stages.falls(decision.id, now_ms))
+
+    def incidents(self, bundle: str) -> Sequence[Placed]:
+        """All revisions of all incidents on `bundle`, in the log's order."""
+        with self._lock:
+            return self._stages.incidents.of(bundle)
 
     def dues(self, bundle: str) -> Sequence[Due]:
         """All that ever made an audit of `bundle` due, settled or not, in the log's order."""
@@ -186,26 +219,30 @@ class DecisionRegister:
                     hint = "ask again: the decision changed in the meantime"
                     message = f"{named} is not the decision in force, {found.decision.id} is"
                     raise NotInForce(message, code="decision_replaced", hint=hint)
-            elif entry.kind is EntryKind.DECISION_SIGNED:
+                if entry.kind is EntryKind.PACKAGE_EXPORTED:
+                    _must_be_open(found.decision, entry)
+                elif entry.kind is EntryKind.INFERENCE_BEGUN and self.falls(
+                    str(bundle), entry.time_ms
+                ):
+                    _must_be_let_in(found.decision, entry)
+            else:
                 try:
-                    self._check_decision(entry.body)
+                    self._check(entry)
                 except Invalid as error:
                     raise _rejected(error) from error
-            elif entry.kind is EntryKind.DECISION_REVOKED:
-                try:
-                    self._check_revocation(entry.body)
-                except Invalid as error:
-                    raise _rejected(error) from error
-            elif entry.kind in PANEL_KINDS:
-                try:
-                    self._panels.check(entry)
-                except Invalid as error:
-                    raise _rejected(error) from error
-            elif entry.kind in REVIEW_KINDS:
-                try:
-                    self._reviews.check(entry)
-                except Invalid as error:
-                    raise _rejected(error) from error
+
+    def _check(self, entry: Entry) -> None:
+        """Raises Invalid: it claims to decide or to settle something, and would not."""
+        if entry.kind is EntryKind.DECISION_SIGNED:
+            self._check_decision(entry.body)
+        elif entry.kind is EntryKind.DECISION_REVOKED:
+            self._check_revocation(entry.body)
+        elif entry.kind in PANEL_KINDS:
+            self._panels.check(entry)
+        elif entry.kind in REVIEW_KINDS:
+            self._reviews.check(entry)
+        elif entry.kind in STAGE_KINDS:
+            self._stages.check(entry)
 
     def _audited(self, found: InForce, now_ms: int, before: int | None = None) -> InForce:
         review = self._reviews.of(found.decision, found.index, before)
@@ -220,15 +257,26 @@ class DecisionRegister:
         hint = "audit again and decide anew, or have an auditor review it: dutchdoor audit renew"
         raise NotInForce(message, code="audit_overdue", hint=hint)
 
+    def _staged(self, found: InForce, now_ms: int | None, before: int | None = None) -> InForce:
+        decision = self._stages.stands(found.decision, now_ms, before)
+        if decision is not None:
+            return InForce(decision, found.index)
+        message = f"{found.decision.id} was rolled back, and lets nobody in any more"
+        hint = "a new decision is needed: dutchdoor release next"
+        raise NotInForce(message, code="rolled_back", hint=hint)
+
     def _decide(self, index: int, entry: Entry) -> None:
         try:
             if entry.kind is EntryKind.DECISION_SIGNED:
                 decision = self._check_decision(entry.body)
                 self._known.add(decision.id)
                 self._reviews.named(decision, entry.time_ms)
+                self._stages.decided(index, decision)
                 self._steps.setdefault(decision.bundle, []).append(Step(index, decision, ""))
             elif entry.kind in REVIEW_KINDS:
-                self._reviews.take(index, entry)
+                self._stages.reviewed(index, entry.time_ms, self._reviews.take(index, entry))
+            elif entry.kind in STAGE_KINDS:
+                self._stages.take(index, entry)
             elif entry.kind in PANEL_KINDS:
                 self._panels.take(index, entry)
             elif entry.kind is EntryKind.DECISION_REVOKED:
@@ -243,6 +291,7 @@ class DecisionRegister:
 
     def _check_decision(self, body: dict[str, Any]) -> Decision:
         decision = open_decision(_envelope(body), self._trust)
+        check_plan(decision)
         said = {"decision": decision.id, "bundle": decision.bundle, "level": str(decision.level)}
         _check_said(body, said)
         if decision.id in self._revoked:
@@ -281,6 +330,23 @@ def _judge(bundle: str, step: Step | None, now_ms: int | None) -> InForce:
         hint = "review it and decide anew: dutchdoor release propose"
         raise NotInForce(message, code="review_overdue", hint=hint)
     return InForce(decision, step.index)
+
+
+def _must_be_let_in(decision: Decision, entry: Entry) -> None:
+    person, asked = entry.body.get("person"), entry.body.get("depths")
+    rows = [row for row in decision.audiences if not row.people or person in row.people]
+    open_depths = {str(depth) for row in rows for depth in row.depths}
+    if not isinstance(asked, list) or not set(asked) <= open_depths:
+        message = f"{decision.id} was rolled back to '{decision.stage}', which opens less"
+        hint = "ask for less, or wait for a new decision"
+        raise NotInForce(message, code="stage_rolled_back", hint=hint)
+
+
+def _must_be_open(decision: Decision, entry: Entry) -> None:
+    if decision.level not in _OPEN_LEVELS or entry.body.get("level") != str(decision.level):
+        message = f"no package leaves at level {decision.level}"
+        hint = "only a decision at level downloadable or fully_open lets weights leave"
+        raise Refused(message, code="export_not_decided", hint=hint)
 
 
 def _envelope(body: dict[str, Any]) -> bytes:

@@ -97,13 +97,13 @@ class Reviews:
             raise Invalid(f"no due {unknown[0]} on this bundle", code="no_due")
         return renewal
 
-    def take(self, index: int, entry: Entry) -> None:
-        """Follow `entry`. Raises Invalid: as `check`; nothing changed then."""
+    def take(self, index: int, entry: Entry) -> Audited | Due | Renewal:
+        """Follow `entry`; gives what it states. Raises Invalid: as `check`; nothing changed."""
         found = self.check(entry)
         if isinstance(found, Audited):
             time_ms = min(entry.time_ms, found.completed_ms)
             self._audits[found.bundle, found.summary] = _Placed(index, time_ms)
-            return
+            return found
         self._ids.add(found.id)
         if isinstance(found, Due):
             self._dues.setdefault(found.bundle, []).append((index, found))
@@ -111,6 +111,7 @@ class Reviews:
             place = _Placed(index, min(entry.time_ms, found.reviewed_ms))
             key = (found.bundle, found.audit)
             self._renewals.setdefault(key, []).append((place, found))
+        return found
 
     def dues(self, bundle: str) -> tuple[Due, ...]:
         """All dues ever recorded on `bundle`, settled or not, in the log's order."""

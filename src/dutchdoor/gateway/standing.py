@@ -16,6 +16,7 @@ _CODES = {
     "expired": "decision_expired",
     "review_overdue": "decision_review_overdue",
     "decision_replaced": "decision_superseded",
+    "rolled_back": "decision_rolled_back",
 }
 
 

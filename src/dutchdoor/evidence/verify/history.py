@@ -4,7 +4,8 @@
 2. Every entry is canonical, of a known kind, and has its kind's fields.
 3. Every decision and revocation verifies and says what its envelope says.
 4. What needs a decision stands under the one in force at that place: an inference that begins, a
-   key released, a runtime started. The decision opens each depth the inference uses.
+   key released, a runtime started, a copy made, a package exported. The decision opens each depth
+   the inference uses; a package leaves only at the decision's own level, an open one.
 5. A key is released by as many custodians as its bundle was sealed for.
 6. Every inference that ends began, at the entry it names, and ends once.
 7. The outputs of an audit are signed by an auditor, their entry says what its envelope says, and
@@ -28,6 +29,7 @@ from dutchdoor.evidence.verify.decisions import Decisions
 from dutchdoor.evidence.verify.keys import Trusted, open_claim, unbase64
 from dutchdoor.evidence.verify.panels import PANEL_FIELDS, Panels
 from dutchdoor.evidence.verify.report import Findings
+from dutchdoor.evidence.verify.stages import Stages
 
 __all__ = ["FIELDS", "History"]
 
@@ -37,6 +39,27 @@ FIELDS = {
     "bundle_sealed": {"bundle": "s", "model": "s", "custodians": "l", "threshold": "i"},
     "decision_signed": {"decision": "s", "bundle": "s", "level": "s", "envelope": "s"},
     "decision_revoked": {"decision": "s", "bundle": "s", "reason": "s", "envelope": "s"},
+    "stage_rolled_back": {
+        "decision": "s",
+        "bundle": "s",
+        "stage": "s",
+        "from": "s",
+        "trigger": "o",
+        "reason": "s",
+        "envelope": "s",
+    },
+    "incident_recorded": {
+        "incident": "s",
+        "revision": "i",
+        "bundle": "s",
+        "class": "s",
+        "nature": "s",
+        "aware_ms": "i",
+        "resolved_ms": "i",
+        "report": "s",
+        "details": "s",
+        "envelope": "s",
+    },
     "key_released": {
         "bundle": "s",
         "decision": "s",
@@ -73,6 +96,15 @@ FIELDS = {
         "summary": "s",
         "outputs": "s",
         "envelope": "s",
+    },
+    "copy_made": {"bundle": "s", "decision": "s", "copy": "s", "place": "s"},
+    "copy_destroyed": {"bundle": "s", "copy": "s", "reason": "s"},
+    "package_exported": {
+        "bundle": "s",
+        "decision": "s",
+        "package": "s",
+        "level": "s",
+        "key": "s",
     },
     **PANEL_FIELDS,
     "person_added": {"person": "s", "audience": "s"},
@@ -116,6 +148,10 @@ FIELDS = {
     },
     "inference_lost": {"inference": "s", "begun": "i"},
 }
+_STAND_UNDER = frozenset(
+    {"key_released", "runtime_started", "inference_begun", "copy_made", "package_exported"}
+)
+_OPEN_LEVELS = ("downloadable", "fully_open")
 _TYPES = {"s": str, "i": int, "l": list, "o": dict, "b": bool, "c": str}
 _COMMITMENT = re.compile(r"(sha256:[0-9a-f]{64})?")
 
@@ -127,6 +163,7 @@ class History:
         self.entries = 0
         self.inferences = 0
         self.decisions = Decisions(trusted)
+        self.stages = Stages(trusted)
         self.open: dict[str, int] = {}
         self._panels = Panels(trusted)
         self._trusted = trusted
@@ -163,25 +200,40 @@ class History:
         if kind in PANEL_FIELDS:
             return self._panels.follow(kind, time_ms, body)
         if kind == "decision_signed":
-            return self.decisions.sign(index, time_ms, body)
+            problem = self.stages.problem(body) or self.decisions.sign(index, time_ms, body)
+            if not problem:
+                self.stages.decide(index, body)
+            return problem
+        if kind == "stage_rolled_back":
+            return self.stages.roll_back(index, time_ms, body)
+        if kind == "incident_recorded":
+            return self.stages.incidents.record(index, body)
         if kind == "decision_revoked":
             return self.decisions.revoke(body)
-        if kind in ("key_released", "runtime_started", "inference_begun"):
+        if kind in _STAND_UNDER:
             return self._stands_under(index, kind, time_ms, body)
         if kind in ("inference_done", "inference_lost"):
+            if kind == "inference_done":
+                self.stages.end(index, time_ms, body)
             return self._close(body)
         return ""
 
     def _stands_under(self, index: int, kind: str, time_ms: int, body: dict[str, Any]) -> str:
         problems = []
         found = self.decisions.in_force(body["bundle"], body["decision"], time_ms)
+        if not isinstance(found, str):
+            found = self.stages.narrowed(found, time_ms)
         if isinstance(found, str):
             problems.append(f"{kind} without a decision in force: {found}")
         if kind == "key_released":
             people = {str(name) for name in body["custodians"]}
             if len(people) < self._thresholds.get(body["bundle"], 1):
                 problems.append(f"the key was released by {len(people)} custodians, too few")
+        if kind == "package_exported" and not isinstance(found, str):
+            if found.level not in _OPEN_LEVELS or body["level"] != found.level:
+                problems.append(f"a package was exported at level {found.level}")
         if kind == "inference_begun":
+            self.stages.begin(body)
             self.inferences += 1
             if body["inference"] in self._begun:
                 problems.append(f"{body['inference']} begins a second time")
@@ -199,9 +251,15 @@ class History:
     def _audit(self, index: int, kind: str, time_ms: int, body: dict[str, Any]) -> str:
         reviews = self.decisions.reviews
         if kind == "audit_due":
-            return reviews.bring_up(index, body)
+            problem = reviews.bring_up(index, body)
+            if not problem:
+                self.stages.bring_up(index, body)
+            return problem
         if kind == "audit_renewed":
-            return reviews.renew(time_ms, body)
+            problem = reviews.renew(time_ms, body)
+            if not problem:
+                self.stages.renew(time_ms, body)
+            return problem
         problem = reviews.complete(index, time_ms, body)
         if not problem:
             self._summaries.add((body["audit"], body["bundle"], body["summary"]))
