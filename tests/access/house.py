@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dutchdoor.access.cedar import PolicyBook, install_default_policies
-from dutchdoor.access.keys import HashKey, create_hash_key, load_hash_key
+from dutchdoor.access.keys import HashKey
 from dutchdoor.access.model import AccessRequest, Budget, Caller, Grant, Person
 from dutchdoor.access.service import Access
 from dutchdoor.access.store import AccessStore
 from dutchdoor.clock import FixedClock
+from dutchdoor.custody.keyring import create_secret, load_secret
 from dutchdoor.db.engine import Database, open_database, sqlite_url
 from dutchdoor.db.migrate import upgrade
 from dutchdoor.errors import Unavailable
@@ -33,7 +34,7 @@ class House:
         self.entries: list[Entry] = []
         upgrade(sqlite_url(folder / "state.db"))
         install_default_policies(folder / "policies")
-        self.hash_key: HashKey = create_hash_key(folder / "access.key")
+        self.hash_key: HashKey = HashKey(create_secret(folder / "access.key", "access"))
         self.access = open_access(folder, self.clock)
 
     def record(self, entry: Entry) -> None:
@@ -83,7 +84,7 @@ def open_access(folder: Path, clock: FixedClock) -> Access:
     return Access(
         AccessStore(database(folder)),
         clock,
-        hash_key=load_hash_key(folder / "access.key"),
+        hash_key=HashKey(load_secret(folder / "access.key")),
         policies=PolicyBook(folder / "policies"),
     )
 

@@ -216,7 +216,7 @@ def test_the_memory_never_changes_an_answer(
 
 def _packaged() -> dict[str, bytes]:
     source = Path(__file__).parents[2] / "src" / "dutchdoor" / "access" / "policies"
-    return {path.name: path.read_bytes() for path in source.iterdir()}
+    return {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
 
 
 FILES = _packaged()
@@ -324,7 +324,12 @@ def test_installing_keeps_what_people_wrote(folder: Path) -> None:
     (folder / "base.cedar").write_text("// ours")
     assert install_default_policies(folder) == ()
     assert (folder / "base.cedar").read_text() == "// ours"
-    assert install_default_policies(folder.parent / "new") == ("base.cedar", "schema.cedarschema")
+    assert install_default_policies(folder.parent / "new") == (
+        "base.cedar",
+        "documents/base.cedar",
+        "documents/schema.cedarschema",
+        "schema.cedarschema",
+    )
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policies.md").read_text()

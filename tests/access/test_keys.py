@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import pickle
-import stat
 import traceback
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dutchdoor.access.keys import ApiKey, HashKey, create_hash_key, load_hash_key
-from dutchdoor.errors import Invalid, NotFound, Refused
+from dutchdoor.access.keys import ApiKey, HashKey
+from dutchdoor.errors import Refused
 from tests.access.house import House
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -70,8 +68,8 @@ def test_keys_do_not_repeat() -> None:
     assert len({ApiKey.new().reveal() for _ in range(1000)}) == 1000
 
 
-def test_the_hash_depends_on_key_and_workspace(tmp_path: Path) -> None:
-    first, second = create_hash_key(tmp_path / "1"), create_hash_key(tmp_path / "2")
+def test_the_hash_depends_on_key_and_workspace() -> None:
+    first, second = HashKey(bytes(32)), HashKey(bytes(31) + b"1")
     key, other = ApiKey.new(), ApiKey.new()
     assert key.keyed_hash(first) == ApiKey.parse(key.reveal()).keyed_hash(first)
     assert len({key.keyed_hash(first), key.keyed_hash(second), other.keyed_hash(first)}) == 3
@@ -111,38 +109,8 @@ def test_neither_key_nor_unkeyed_hash_is_in_the_database(house: House) -> None:
     assert text.split("_")[2].encode() not in stored
 
 
-def test_the_hash_key_is_its_owners_alone(tmp_path: Path) -> None:
-    path = tmp_path / "access.key"
-    made = create_hash_key(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert load_hash_key(path).hash(b"x") == made.hash(b"x")
-    assert repr(made) == "<HashKey, hidden>"
-    with pytest.raises(Invalid, match="exists already"):
-        create_hash_key(path)
-
-
-def test_a_hash_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "access.key"
-    create_hash_key(path)
-    path.chmod(0o640)
-    with pytest.raises(Invalid) as invalid:
-        load_hash_key(path)
-    assert invalid.value.code == "key_file_open"
-
-
-@pytest.mark.parametrize("data", [b"", b"x" * 31, b"x" * 33])
-def test_a_hash_key_of_another_length_is_refused(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "access.key"
-    path.write_bytes(data)
-    path.chmod(0o600)
-    with pytest.raises(Invalid):
-        load_hash_key(path)
-
-
-def test_a_missing_hash_key_is_not_silently_replaced(tmp_path: Path) -> None:
-    with pytest.raises(NotFound):
-        load_hash_key(tmp_path / "access.key")
-    assert not list(tmp_path.iterdir())
+def test_the_hash_key_shows_itself_nowhere() -> None:
+    assert repr(HashKey(bytes(32))) == "<HashKey, hidden>"
 
 
 def test_a_hash_key_never_is_short() -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from dutchdoor.access.cedar import PolicyBook
-from dutchdoor.access.keys import ApiKey, create_hash_key, load_hash_key
+from dutchdoor.access.keys import ApiKey, HashKey
 from dutchdoor.access.model import AccessRequest, Allowed, Amounts, Caller, Refusal
 from dutchdoor.access.service import Access
 from dutchdoor.access.store import AccessStore
+from dutchdoor.custody.keyring import create_secret, load_secret
 from dutchdoor.db.engine import DatabaseLimits, open_database, sqlite_url
 from dutchdoor.errors import Refused, Unavailable
 from dutchdoor.evidence.decision import Depth
@@ -51,7 +52,7 @@ def test_wrong_unknown_and_foreign_keys_are_refused(house: House, tmp_path: Path
     assert code_of(house, "") == "invalid_api_key"
     assert code_of(house, "sk-proj-1234") == "invalid_api_key"
     assert code_of(house, ApiKey.new().reveal()) == "invalid_api_key"
-    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
     elsewhere = House(tmp_path / "elsewhere")
     assert code_of(house, elsewhere.key(elsewhere.person())) == "invalid_api_key"
 
@@ -61,7 +62,7 @@ def test_a_stolen_database_under_another_access_key_opens_nothing(house: House) 
     other = Access(
         AccessStore(database(house.folder)),
         house.clock,
-        hash_key=create_hash_key(house.folder / "other.key"),
+        hash_key=HashKey(create_secret(house.folder / "other.key", "access")),
         policies=PolicyBook(house.folder / "policies"),
     )
     with pytest.raises(Refused):
@@ -248,7 +249,7 @@ def test_between_looks_the_database_is_left_alone(house: House) -> None:
     access = Access(
         AccessStore(database(house.folder)),
         house.clock,
-        hash_key=load_hash_key(house.folder / "access.key"),
+        hash_key=HashKey(load_secret(house.folder / "access.key")),
         policies=PolicyBook(house.folder / "policies"),
         ticks=lambda: ticks[0],
     )
@@ -272,7 +273,7 @@ def test_without_its_database_the_door_stays_shut(house: House) -> None:
     access = Access(
         AccessStore(open_database(sqlite_url(house.folder / "state.db"), limits)),
         house.clock,
-        hash_key=load_hash_key(house.folder / "access.key"),
+        hash_key=HashKey(load_secret(house.folder / "access.key")),
         policies=PolicyBook(house.folder / "policies"),
         ticks=lambda: ticks[0],
     )
@@ -297,7 +298,7 @@ def test_changed_rules_come_into_force_while_running(house: House) -> None:
     access = Access(
         AccessStore(database(house.folder)),
         house.clock,
-        hash_key=load_hash_key(house.folder / "access.key"),
+        hash_key=HashKey(load_secret(house.folder / "access.key")),
         policies=PolicyBook(house.folder / "policies"),
         ticks=lambda: ticks[0],
     )

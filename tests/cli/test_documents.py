@@ -39,6 +39,11 @@ def test_a_full_audit_is_started_by_saying_so(house: Path) -> None:
         status = json.loads(shown.stdout)
         assert status["scale"] == ("full" if options else "short")
         assert len(status["documents"]) == count
+        assert len(status["clocks"]) == count
+        assert status["dues"] == []
+        told = run("audit", "status", "--workspace", str(house)).stdout
+        assert "effort 0" in told
+        assert "dues: none" in told
         shutil.rmtree(house / "audits" / status["audit"])
 
 
@@ -59,11 +64,54 @@ def test_risks_coverage_and_export_speak_to_people_and_to_programs(
         gaps = json.loads(run("audit", "coverage", "--json", *at).stdout)
         assert "F2" in gaps["failures"]
         out = tmp_path / "out"
-        assert "P2 written" in run("audit", "export", str(out), "--for", "public", *at).stdout
+        shown = run("audit", "export", str(out), *at)
+        assert "for the public; roles in this audit: none" in shown.stdout
+        assert "P2 written: P2-tracking.md (anybody_reads_what_is_public)" in shown.stdout
         again = run("audit", "export", str(out), *at)
         assert again.exit_code == 1
         wrong = run("audit", "export", str(tmp_path / "x"), "--for", "friends", *at)
-        assert wrong.exit_code == 2
+        assert (wrong.exit_code, "no_person" in wrong.output) == (2, True)
+        assert not (tmp_path / "x").exists()
+        rules = house / "policies" / "documents"
+        rules.rename(tmp_path / "rules")
+        closed = run("audit", "export", str(tmp_path / "x"), *at)
+        (tmp_path / "rules").rename(rules)
+        assert (closed.exit_code, "no_reading_rules" in closed.output) == (2, True)
+        assert not (tmp_path / "x").exists()
     finally:
         (house / "trust.json").write_bytes(trust)
+        shutil.rmtree(audit)
+
+
+def test_people_interviews_and_dissent_are_typed_and_wrong_ones_refused(
+    house: Path, tmp_path: Path
+) -> None:
+    at = ["--workspace", str(house)]
+    assert run("audit", "start", "--auditor", "Ada", "--full", *at).exit_code == 0
+    audit = house / "audits" / json.loads(run("audit", "status", "--json", *at).stdout)["audit"]
+    try:
+        adding = ["audit", "people", "add", "Ada", "--role", "auditor", "--person", "Ada"]
+        assert run(*adding, "--key", "auditor-1", *at).exit_code == 0
+        rows = json.loads(run("audit", "people", "list", "--json", *at).stdout)
+        assert [row["name"] for row in rows] == ["Ada"]
+        assert rows[0]["key"].startswith("ed25519:")
+        both = run("audit", "people", "add", "Ada", "--role", "auditor", "--role", "decider", *at)
+        assert (both.exit_code, "duties_not_separate" in both.output) == (1, True)
+        other = run("audit", "people", "add", "Bo", "--role", "decider", "--key", "auditor-1", *at)
+        assert (other.exit_code, "bad_people" in other.output) == (2, True)
+        outside = run("audit", "people", "add", "Ext", "--role", "external-auditor", *at)
+        assert (outside.exit_code, "bad_people" in outside.output) == (2, True)
+        assert json.loads(run("audit", "people", "list", "--json", *at).stdout) == rows
+        said = tmp_path / "transcript.txt"
+        said.write_text("what they said")
+        asked = ["audit", "interview", "P99", "--transcript", str(said), "--date", "2026-11-24"]
+        refused = run(*asked, *at)
+        assert (refused.exit_code, "no_consent" in refused.output) == (1, True)
+        unknown = run(*asked, "--consent", *at)
+        assert (unknown.exit_code, "no_stakeholder" in unknown.output) == (2, True)
+        disagreed = ["audit", "dissent", "S3", "--by", "Mira", "--about", "the outcome"]
+        assert run(*disagreed, "--text", "It should stop.", *at).exit_code == 0
+        assert "It should stop." in (audit / "S3-ethical-review.md").read_text()
+        assert run(*disagreed, "--text", " ", *at).exit_code == 2
+    finally:
         shutil.rmtree(audit)

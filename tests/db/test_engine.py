@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from dutchdoor.db.engine import Database, DatabaseLimits, open_database, sqlite_url
 from dutchdoor.db.migrate import upgrade
-from dutchdoor.errors import DutchdoorError, Invalid, NotFound, Unavailable
+from dutchdoor.errors import DutchdoorError, Invalid, NotFound, Refused, Unavailable
 
 
 @pytest.fixture
@@ -152,3 +152,32 @@ def test_a_password_in_a_broken_url_is_not_repeated() -> None:
     with pytest.raises(Invalid) as invalid:
         open_database("nonsense:hunter2@@")
     assert "hunter2" not in str(invalid.value)
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_database_that_others_may_read_is_not_opened(
+    url: str, tmp_path: Path, suffix: str, mode: int
+) -> None:
+    path = tmp_path / f"state.db{suffix}"
+    path.touch()
+    path.chmod(mode)
+    with pytest.raises(Refused) as caught:
+        open_database(url)
+    assert caught.value.code == "loose_permissions"
+    path.chmod(0o600)
+    if suffix:
+        path.unlink()  # It was no journal.
+    open_database(url).close()
+
+
+def test_a_database_in_a_folder_that_anybody_writes_is_not_opened(url: str, tmp_path: Path) -> None:
+    before = tmp_path.stat().st_mode
+    tmp_path.chmod(0o777)
+    try:
+        with pytest.raises(Refused) as caught:
+            open_database(url)
+        assert caught.value.code == "loose_permissions"
+    finally:
+        tmp_path.chmod(before)
+    open_database(url).close()

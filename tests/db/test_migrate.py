@@ -91,7 +91,7 @@ def test_a_schema_newer_than_this_program_is_refused_and_left_alone(tmp_path: Pa
 
 def test_an_empty_or_older_database_is_refused_until_it_is_upgraded(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    path.touch()
+    path.touch(mode=0o600)
     with pytest.raises(Invalid) as invalid:
         open_database(sqlite_url(path))
     assert invalid.value.code == "schema_older"

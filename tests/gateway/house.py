@@ -10,7 +10,7 @@ from typing import Any
 
 from dutchdoor import canonical
 from dutchdoor.access.cedar import PolicyBook, install_default_policies
-from dutchdoor.access.keys import create_hash_key, load_hash_key
+from dutchdoor.access.keys import HashKey
 from dutchdoor.access.model import Budget, ContentMode, Grant, MonitorMode, Person
 from dutchdoor.access.service import Access
 from dutchdoor.access.store import AccessStore
@@ -19,7 +19,9 @@ from dutchdoor.config import Config, LimitsConfig, Places
 from dutchdoor.custody.keyring import (
     FileSigner,
     create_folder,
+    create_secret,
     create_signing_key,
+    load_secret,
     load_signing_key,
 )
 from dutchdoor.db.engine import open_database, sqlite_url
@@ -82,7 +84,7 @@ class House:
                 create_signing_key(keyring / f"{name}.key", name)
             upgrade(sqlite_url(self.places.database))
             install_default_policies(self.places.policies)
-            create_hash_key(keyring / "access.key")
+            create_secret(keyring / "access.key", "access")
         self.log_signer = load_signing_key(keyring / "log.key")
         self.holder = load_signing_key(keyring / "holder.key")
         self.approvers = [load_signing_key(keyring / f"{n}.key") for n in ("ann", "bob")]
@@ -112,7 +114,7 @@ class House:
         return Access(
             AccessStore(open_database(sqlite_url(self.places.database))),
             self.clock,
-            hash_key=load_hash_key(self.places.keyring / "access.key"),
+            hash_key=HashKey(load_secret(self.places.keyring / "access.key")),
             policies=PolicyBook(self.places.policies),
         )
 

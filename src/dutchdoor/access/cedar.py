@@ -125,17 +125,18 @@ class Policies:
         known = self._answers.get(question)
         if known is not None:
             return known
-        ruling = self._ask(question)
+        ruling = self.ask(*_cedar_arguments(question))
         if ruling.rule != BROKEN:  # What failed may be well the next time.
             if len(self._answers) >= LIMITS.answers_max:
                 self._answers.clear()
             self._answers[question] = ruling
         return ruling
 
-    def _ask(self, question: _Question) -> Ruling:
+    def ask(self, request: dict[str, Any], entities: list[dict[str, Any]]) -> Ruling:
+        """What the rules say of a request as Cedar takes it; whatever goes wrong is a no."""
         broken = Ruling(permits=False, rule=BROKEN, reason="the rules could not be applied")
         try:
-            result = cedarpy.is_authorized(*_cedar_arguments(question, self._set, self._schema))
+            result = cedarpy.is_authorized(request, self._set, entities, self._schema)
             diagnostics = result.diagnostics
             # A forbid that fails counts for nothing in Cedar; here any failure refuses.
             if diagnostics.errors or result.decision is cedarpy.Decision.NoDecision:
@@ -214,13 +215,16 @@ def install_default_policies(folder: Path) -> tuple[str, ...]:
 
     A file that is there already stays as it is: people edit these.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    packaged = resources.files("dutchdoor.access").joinpath("policies")
     written = []
-    for source in resources.files("dutchdoor.access").joinpath("policies").iterdir():
-        target = folder / source.name
-        if source.name.endswith((".cedar", ".cedarschema")) and not target.exists():
-            target.write_bytes(source.read_bytes())
-            written.append(source.name)
+    for below in ("", "documents"):
+        here = folder / below
+        here.mkdir(parents=True, exist_ok=True)
+        for source in packaged.joinpath(below).iterdir():
+            target = here / source.name
+            if source.name.endswith((".cedar", ".cedarschema")) and not target.exists():
+                target.write_bytes(source.read_bytes())
+                written.append(target.relative_to(folder).as_posix())
     return tuple(sorted(written))
 
 
@@ -243,10 +247,10 @@ def _question(request: AccessRequest, person: Person, grant: Grant, action: str)
     )
 
 
-def _cedar_arguments(question: _Question, policies: Any, schema: Any) -> tuple[Any, ...]:
+def _cedar_arguments(question: _Question) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     person = {"type": "Person", "id": question.person}
     bundle = {"type": "Bundle", "id": question.bundle}
-    entities = [
+    entities: list[dict[str, Any]] = [
         {
             "uid": person,
             "attrs": {
@@ -266,7 +270,7 @@ def _cedar_arguments(question: _Question, policies: Any, schema: Any) -> tuple[A
             "parents": [],
         },
     ]
-    request = {
+    request: dict[str, Any] = {
         "principal": person,
         "action": {"type": "Action", "id": question.action},
         "resource": bundle,
@@ -279,7 +283,7 @@ def _cedar_arguments(question: _Question, policies: Any, schema: Any) -> tuple[A
             "agentic": question.agentic,
         },
     }
-    return request, policies, entities, schema
+    return request, entities
 
 
 def _names(folder: Path) -> list[str]:

@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
-import stat
 import zlib
-from pathlib import Path
 from typing import Final, NoReturn
 
-from dutchdoor.config import missing_hint
-from dutchdoor.errors import Invalid, NotFound, Refused, Unavailable
+from dutchdoor.errors import Refused
 
-__all__ = ["ApiKey", "HashKey", "create_hash_key", "load_hash_key"]
+__all__ = ["ApiKey", "HashKey"]
 
 PREFIX: Final = "dd_live_"
 BODY_CHARACTERS: Final = 30
@@ -98,53 +94,6 @@ class ApiKey(_Secret):
     def keyed_hash(self, key: HashKey) -> str:
         """What is kept of it: 64 hexadecimal digits."""
         return key.hash(self._text.encode())
-
-
-def create_hash_key(path: Path) -> HashKey:
-    """A new hash key at `path`, readable by its owner alone, on disk when this returns.
-
-    Raises Invalid: there is one already; replacing it would void every API key. Unavailable: it
-    cannot be written.
-    """
-    data = secrets.token_bytes(HASH_KEY_BYTES)
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError as error:
-        raise Invalid(f"{path} exists already", code="key_exists") from error
-    except OSError as error:
-        raise Unavailable(f"{path} cannot be made", code="keyring_unavailable") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        # A torn key would hash differently than anybody expects: better none.
-        path.unlink(missing_ok=True)
-        raise Unavailable(f"{path} cannot be written", code="keyring_unavailable") from error
-    return HashKey(data)
-
-
-def load_hash_key(path: Path) -> HashKey:
-    """The hash key at `path`.
-
-    Raises NotFound: there is none. Invalid: others may read it, or it has not 32 bytes.
-    """
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            data = file.read(HASH_KEY_BYTES + 1)
-    except FileNotFoundError as error:
-        hint = missing_hint(path.parent.parent, "the key of its people's keys, keyring/access.key")
-        raise NotFound(f"{path} does not exist", code="no_access_key", hint=hint) from error
-    except OSError as error:
-        raise Unavailable(f"{path} cannot be read", code="keyring_unavailable") from error
-    if mode & 0o077:
-        message = f"{path} can be read by others (mode {mode:04o})"
-        raise Invalid(message, code="key_file_open", hint=f"chmod 600 {path}")
-    if len(data) != HASH_KEY_BYTES:
-        raise Invalid(f"{path} is not an access key", code="bad_key_file")
-    return HashKey(data)
 
 
 def _checksum(head: str) -> str:

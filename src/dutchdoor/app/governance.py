@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dutchdoor.access.cedar import PolicyBook
 from dutchdoor.app import keys
 from dutchdoor.app.bundles import Bundle, find_bundle, inventory_of
+from dutchdoor.app.reading import GrantLeases
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.audit.artifacts import BundleFacts, BundleFile
 from dutchdoor.audit.model import Scale
@@ -16,6 +17,7 @@ from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.ports import Signer
 from dutchdoor.guard.rules import RuleSet
 from dutchdoor.release.model import Approval
+from dutchdoor.release.profiles.reading import load_profiles
 from dutchdoor.release.service import Release
 
 __all__ = [
@@ -41,6 +43,8 @@ def release_of(workspace: Workspace) -> Release:
         register=workspace.register,
         record=workspace.record,
         clock=workspace.clock,
+        profiles=load_profiles(places.profiles),
+        profile=workspace.config.release.profile,
     )
 
 
@@ -82,14 +86,14 @@ def revoke(workspace: Workspace, decision: str, reason: str, signer: Signer) -> 
 
 
 def signer_of(workspace: Workspace, name: str) -> Signer:
-    """The key of the holder, of an auditor or of an approver in the embedded keyring.
+    """The key of the holder, an auditor, an approver or somebody outside in the embedded keyring.
 
     Raises NotFound: there is none of that name; the hint lists those there are.
     """
     places = workspace.places
     if name == "holder":
         return keys.holder(places)
-    for find in (keys.auditor, keys.approver):
+    for find in (keys.auditor, keys.approver, keys.outside):
         try:
             return find(places, name)
         except NotFound:
@@ -130,7 +134,8 @@ def find_audit(workspace: Workspace, name: str | None) -> Audit:
         message = f"no audit '{name}' here" if name else "no audit here yet"
         raise NotFound(message, code="no_audit", hint=f"there are: {known}")
     chosen = name or names[-1]
-    return Audit(workspace.places.audits / chosen, workspace.trust, workspace.clock)
+    leases = GrantLeases(workspace)
+    return Audit(workspace.places.audits / chosen, workspace.trust, workspace.clock, leases)
 
 
 def collect(workspace: Workspace, audit: Audit) -> None:

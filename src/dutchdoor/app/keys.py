@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dutchdoor.config import Places
+from dutchdoor.access.keys import HashKey
+from dutchdoor.config import Places, missing_hint
 from dutchdoor.custody.keyring import (
     CustodianKey,
     FileSigner,
     create_custodian_key,
     load_custodian_key,
+    load_secret,
     load_signing_key,
     parse_public_line,
 )
@@ -29,10 +31,13 @@ __all__ = [
     "custodian_names",
     "custodian_path",
     "ensure_custodian",
+    "hash_key",
     "holder",
     "local_custodians",
     "log_signer",
     "may_record",
+    "outside",
+    "outside_path",
     "signer_names",
 ]
 
@@ -40,6 +45,19 @@ __all__ = [
 def access_key_path(places: Places) -> Path:
     """The secret under which API keys are hashed."""
     return places.keyring / "access.key"
+
+
+def hash_key(places: Places) -> HashKey:
+    """The key under which the keys of people are hashed.
+
+    Raises NotFound: it is lost. Raises Refused: others may read it. Raises Invalid: malformed.
+    """
+    path = access_key_path(places)
+    try:
+        return HashKey(load_secret(path))
+    except NotFound as error:
+        hint = missing_hint(places.root, "the key of its people's keys, keyring/access.key")
+        raise NotFound(f"{path} does not exist", code="no_access_key", hint=hint) from error
 
 
 def log_signer(places: Places) -> FileSigner:
@@ -83,9 +101,22 @@ def auditor(places: Places, name: str) -> FileSigner:
     return load_signing_key(auditor_path(places, name))
 
 
+def outside_path(places: Places, name: str) -> Path:
+    """Where the embedded keyring keeps the key of somebody outside: a regulator, a panel."""
+    return places.keyring / "outside" / f"{check_name(name)}.key"
+
+
+def outside(places: Places, name: str) -> FileSigner:
+    """The key of somebody outside, from the embedded keyring.
+
+    Raises NotFound: there is none of that name here.
+    """
+    return load_signing_key(outside_path(places, name))
+
+
 def signer_names(places: Places) -> list[str]:
-    """The auditors and approvers whose private keys are present here, sorted."""
-    folders = (places.keyring / "auditors", places.keyring / "approvers")
+    """The auditors, approvers and people outside whose private keys are present here, sorted."""
+    folders = (places.keyring / name for name in ("auditors", "approvers", "outside"))
     return sorted(path.stem for folder in folders for path in folder.glob("*.key"))
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dutchdoor.access.cedar import PolicyBook
-from dutchdoor.access.keys import create_hash_key, load_hash_key
+from dutchdoor.access.cedar import PolicyBook, install_default_policies
 from dutchdoor.access.service import Access
 from dutchdoor.access.store import AccessStore
 from dutchdoor.app import keys
 from dutchdoor.clock import Clock, SystemClock
 from dutchdoor.config import CONFIG_NAME, Config, Places, load_config
-from dutchdoor.custody.keyring import create_folder, create_signing_key
+from dutchdoor.custody.keyring import create_folder, create_secret, create_signing_key
 from dutchdoor.db.engine import open_database, sqlite_url
 from dutchdoor.db.migrate import upgrade
 from dutchdoor.errors import Invalid, Refused
@@ -107,7 +104,7 @@ class Workspace:
         return Access(
             AccessStore(open_database(sqlite_url(self.places.database))),
             self.clock,
-            hash_key=load_hash_key(keys.access_key_path(self.places)),
+            hash_key=keys.hash_key(self.places),
             policies=PolicyBook(self.places.policies),
         )
 
@@ -147,11 +144,11 @@ def make_workspace(
     for folder in (places.policies, places.bundles, places.audits, places.release):
         folder.mkdir(exist_ok=True)
     (places.root / ".gitignore").write_text(IGNORE)
-    _copy_policies(places)
+    install_default_policies(places.policies)
     create_folder(places.keyring)
     log_key = create_signing_key(places.keyring / "log.key", "log")
     holder = create_signing_key(places.keyring / "holder.key", "holder")
-    create_hash_key(keys.access_key_path(places))
+    create_secret(keys.access_key_path(places), "access")
     signers = [create_signing_key(keys.approver_path(places, name), name) for name in approvers]
     audit_signers = [create_signing_key(keys.auditor_path(places, n), n) for n in auditors]
     trust = Trust(
@@ -191,11 +188,3 @@ def _check(places: Places, origin: str, approvers: Sequence[str], approvals_min:
     if not origin or any(char.isspace() or char in '+"\\' for char in origin):
         hint = "write it like a URL without a scheme: models.example/workspace"
         raise Invalid(f"'{origin}' cannot name a log", code="bad_origin", hint=hint)
-
-
-def _copy_policies(places: Places) -> None:
-    source = importlib.resources.files("dutchdoor.access") / "policies"
-    with importlib.resources.as_file(source) as folder:
-        for path in sorted(folder.iterdir()):
-            if path.suffix in {".cedar", ".cedarschema"}:
-                shutil.copyfile(path, places.policies / path.name)

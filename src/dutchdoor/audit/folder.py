@@ -2,7 +2,9 @@
 
 audits/<audit>/audit.yaml            what is audited, by whom, since when
 audits/<audit>/S2-scope.md           one file a document, edited by people
+audits/<audit>/people.yaml           who acts in which role, where somebody wrote it
 audits/<audit>/signatures/S2-001.json   one file a sign-off, never overwritten
+audits/<audit>/signatures/M2-001.second.json   who signed it second
 audits/<audit>/history/S2-001.md     the document as it was signed then, never overwritten
 audits/<audit>/probe-card.json       the fitted probe's figures
 audits/<audit>/logs/                 Inspect's logs
@@ -12,7 +14,7 @@ audits/<audit>/summary.json          the signed summary; once it is there, all i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from dutchdoor.audit.document import (
     write_yaml,
 )
 from dutchdoor.audit.model import DocumentKind, Scale, Signature
+from dutchdoor.audit.people import PEOPLE_NAME, People, load_people
 from dutchdoor.audit.roles import document_keys, sign_groups
 from dutchdoor.audit.summary import CARD_NAME, SUMMARY_NAME
 from dutchdoor.audit.template import TEMPLATES, documents_of
@@ -35,9 +38,16 @@ from dutchdoor.errors import Invalid, NotFound, Refused, Tampered
 from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.statement import open_statement
 
-__all__ = ["DOCUMENT_STATEMENT", "AuditFolder", "AuditSubject", "missing_roles"]
+__all__ = [
+    "DOCUMENT_STATEMENT",
+    "SECOND_STATEMENT",
+    "AuditFolder",
+    "AuditSubject",
+    "missing_roles",
+]
 
 DOCUMENT_STATEMENT = "audit_document"
+SECOND_STATEMENT = "audit_document_second"
 _SUBJECT_NAME = "audit.yaml"
 SIGNATURES_MAX = 999
 
@@ -175,6 +185,23 @@ class AuditFolder:
         files = self._signature_files(kind)
         return tuple(_open(path, kind, subject, keys, n) for n, path in enumerate(files, 1))
 
+    def people_were_named(self, subject: AuditSubject, trust: Trust) -> bool:
+        """Whether any sign-off was given under a `people.yaml`. Raises as `signatures`."""
+        return any(
+            row.people for kind in self.kinds for row in self.sign_offs(kind, subject, trust)
+        )
+
+    def people_elsewhere(self, subject: AuditSubject) -> tuple[People, ...]:
+        """The people of the other audits of this bundle. Raises as `load_people`."""
+        found = []
+        for path in sorted(self.path.parent.glob(f"*/{PEOPLE_NAME}")):
+            if path.parent == self.path:
+                continue
+            if AuditFolder(path.parent).subject().bundle == subject.bundle:
+                people = load_people(path.parent)
+                found += [people] if people is not None else []
+        return tuple(found)
+
     def sign_off(self, kind: DocumentKind, version: int) -> bytes:
         """The envelope of one sign-off (unverified bytes)."""
         return (self._signatures / f"{kind}-{version:03d}.json").read_bytes()
@@ -201,6 +228,10 @@ class AuditFolder:
     def complete_signature(self, kind: DocumentKind, version: int, envelope: bytes) -> None:
         """Put a second signature on a sign-off that lacked one; its statement is the same."""
         write_bytes(self._signatures / f"{kind}-{version:03d}.json", envelope)
+
+    def name_second(self, kind: DocumentKind, version: int, envelope: bytes) -> None:
+        """Keep who signs a sign-off second, in their own statement."""
+        write_bytes(self._signatures / f"{kind}-{version:03d}.second.json", envelope)
 
     def summary(self) -> bytes | None:
         """The signed summary (unverified bytes), or None before the audit is completed."""
@@ -233,9 +264,13 @@ class AuditFolder:
 
 
 def missing_roles(signature: Signature, subject: AuditSubject, trust: Trust) -> tuple[str, ...]:
-    """The roles whose signature a sign-off still lacks."""
+    """The roles whose signature a sign-off still lacks; no key counts for two of them."""
     groups = sign_groups(trust, signature.kind, subject.scale)
-    return tuple(name for name, keys in groups if not set(keys) & set(signature.keys))
+    signed = set(signature.keys)
+    missing = [name for name, keys in groups if not set(keys) & signed]
+    if len(groups) > 1 and not missing and len(signed) < len(groups):
+        missing = [groups[-1][0]]
+    return tuple(missing)
 
 
 def _open(
@@ -251,7 +286,7 @@ def _open(
         statement = open_statement(data, kind=DOCUMENT_STATEMENT, keys=keys, signatures_min=1)
         body = statement.body
         _must_be_about(body, kind, subject, version)
-        return Signature(
+        found = Signature(
             kind=kind,
             digest=str(body["digest"]),
             stands_on={DocumentKind(row["kind"]): row["digest"] for row in body["stands_on"]},
@@ -260,7 +295,10 @@ def _open(
             time_ms=int(body["time_ms"]),
             version=version,
             keys=statement.signers,
+            person=str(body.get("person", "")),
+            people=str(body.get("people", "")),
         )
+        return _with_second(path.with_suffix(".second.json"), found, subject, keys)
     except (Invalid, KeyError, TypeError, ValueError) as error:
         raise Tampered(
             f"the sign-off {path.name} does not verify: {error}",
@@ -268,6 +306,36 @@ def _open(
             hint="restore the file, or delete it and sign the document again",
             where=str(path),
         ) from error
+
+
+def _with_second(
+    path: Path, first: Signature, subject: AuditSubject, keys: Mapping[str, bytes]
+) -> Signature:
+    """The sign-off with who signed second, where they said so.
+
+    A name without its signature on the sign-off is left out: they had not come to that yet.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(DOCUMENT_BYTES_MAX)
+    except FileNotFoundError:
+        return first
+    statement = open_statement(data, kind=SECOND_STATEMENT, keys=keys, signatures_min=1)
+    body, key = statement.body, str(statement.body["key"])
+    about = (body["audit"], body["document"], body["version"], body["digest"], body["first_key"])
+    if about != (subject.audit, str(first.kind), first.version, first.digest, first.key):
+        raise Invalid("it names who signed another one second", code="bad_statement")
+    if statement.signers != (key,) or key == first.key:
+        raise Invalid("who signed second is not who says so", code="bad_statement")
+    if key not in first.keys:
+        return first
+    return replace(
+        first,
+        second=str(body["signer"]),
+        second_key=key,
+        second_person=str(body["person"]),
+        second_ms=int(body["time_ms"]),
+    )
 
 
 def _must_be_about(

@@ -67,12 +67,12 @@ def _standing(
             return Standing(DocumentState.WAITING, f"waits for {_names(unsigned)} to be signed")
         return Standing(DocumentState.OPEN, "may be written and signed")
     if signature.digest != digests[kind]:
-        return Standing(DocumentState.CHANGED, f"changed after {signature.signer} signed it")
+        return Standing(DocumentState.CHANGED, f"changed after {signature.by} signed it")
     moved = [need for need in needs if signature.stands_on.get(need) != digests[need]]
     if moved or unsigned:
         names = _names(moved or unsigned)
         return Standing(DocumentState.REOPENED, f"stands on {names}, changed since it was signed")
-    return Standing(DocumentState.SIGNED, f"signed by {signature.signer}")
+    return Standing(DocumentState.SIGNED, f"signed by {signature.by}")
 
 
 def _names(kinds: Iterable[DocumentKind]) -> str:

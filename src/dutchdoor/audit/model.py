@@ -151,7 +151,9 @@ class Signature:
     """A verified sign-off. stands_on: digests of the needed documents when it was given.
 
     version: 1 for the first sign-off of a document, 2 for the next. keys: of all who signed, where
-    a document takes two; key: of who signed first, whose name `signer` is.
+    a document takes two; key: of who signed first, whose name `signer` is. person: that signer in
+    `people.yaml`, people: the digest of that file, both "" where there was none. second,
+    second_key, second_person, second_ms: who signed second, "" and 0 where nobody said.
     """
 
     kind: DocumentKind
@@ -162,6 +164,22 @@ class Signature:
     time_ms: int
     version: int = 1
     keys: tuple[str, ...] = ()
+    person: str = ""
+    people: str = ""
+    second: str = ""
+    second_key: str = ""
+    second_person: str = ""
+    second_ms: int = 0
+
+    @property
+    def by(self) -> str:
+        """Who signed, for people: the names, and where a second one has none, the key."""
+        first = f"{self.person} ({self.signer})" if self.person else self.signer
+        others = [key for key in self.keys if key != self.key]
+        if not others:
+            return first
+        named = f"{self.second_person} ({self.second})" if self.second_person else self.second
+        return f"{first} and {named or others[0]}"
 
 
 @dataclass(frozen=True)

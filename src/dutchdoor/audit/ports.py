@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from dutchdoor.evidence.model import Entry, Recorded
 
-__all__ = ["Fan", "Progress", "Record"]
+__all__ = ["Fan", "Leases", "Progress", "Reader", "Reading", "Record"]
 
 Record = Callable[[Entry], Recorded]
 """Makes an entry durable in the log before it returns; raises Unavailable where it cannot."""
@@ -27,3 +27,30 @@ class Fan(Protocol):
         hear: Callable[[dict[str, Any]], None],
     ) -> None:
         """Run every evaluation of `job`; rows are heard as they come. Raises Unavailable."""
+
+
+class Leases(Protocol):
+    """Says whether a grant lets somebody audit now; `app.reading.GrantLeases` is one."""
+
+    def refusal(self, grant: str, person: str, bundle: str) -> str | None:
+        """Why the grant does not hold for this person and bundle now; None where it does."""
+        ...
+
+
+class Reading(Protocol):
+    """What the rules say of one document; `access.cedar.Ruling` is one."""
+
+    @property
+    def permits(self) -> bool: ...
+    @property
+    def rule(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Reader(Protocol):
+    """Somebody who wants to read; `access.reading.DocumentReader` is one."""
+
+    @property
+    def name(self) -> str: ...
+    def reads(self, kind: str, sensitivity: str) -> Reading: ...

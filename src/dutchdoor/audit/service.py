@@ -16,12 +16,7 @@ from dutchdoor.audit.documents.coverage import Coverage, coverage
 from dutchdoor.audit.documents.crossing import must_not_stop
 from dutchdoor.audit.documents.export import Exported, export
 from dutchdoor.audit.documents.refresh import check_history, refresh
-from dutchdoor.audit.evaluate import (
-    SHORT_NAMES,
-    Endpoint,
-    EvaluationOptions,
-    run_evaluations,
-)
+from dutchdoor.audit.evaluate import SHORT_NAMES, Endpoint, EvaluationOptions, run_evaluations
 from dutchdoor.audit.filling import (
     ProbeFacts,
     fill_amend,
@@ -32,10 +27,7 @@ from dutchdoor.audit.filling import (
     put_import,
 )
 from dutchdoor.audit.findings import settle
-from dutchdoor.audit.folder import (
-    AuditFolder,
-    AuditSubject,
-)
+from dutchdoor.audit.folder import AuditFolder, AuditSubject
 from dutchdoor.audit.graph import Standing
 from dutchdoor.audit.imports import Imported, read_import
 from dutchdoor.audit.model import (
@@ -48,7 +40,7 @@ from dutchdoor.audit.model import (
     FindingStatus,
     Scale,
 )
-from dutchdoor.audit.ports import Progress, Record
+from dutchdoor.audit.ports import Leases, Progress, Reader, Record
 from dutchdoor.audit.roles import audit_keys, document_keys, must_be_separate, must_be_trusted
 from dutchdoor.audit.signing import Signing
 from dutchdoor.audit.standing import is_post_audit, standings_of, status_of
@@ -68,13 +60,19 @@ _CLOSED = frozenset({DocumentState.WAITING, DocumentState.MISSING})
 
 
 class Audit:
-    """One audit. trust: whose signatures count; auditors' for what they write, and the summary."""
+    """One audit. trust: whose signatures count; auditors' for what they write, and the summary.
 
-    def __init__(self, folder: Path, trust: Trust, clock: Clock) -> None:
+    leases: says whether external auditors may sign now; without it, none may.
+    """
+
+    def __init__(
+        self, folder: Path, trust: Trust, clock: Clock, leases: Leases | None = None
+    ) -> None:
         """Open the audit in `folder`. Raises NotFound: there is none. Invalid: it was changed."""
         self._folder = AuditFolder(folder)
         self._trust = trust
         self._clock = clock
+        self._leases = leases
         self._subject = self._folder.subject()
 
     @classmethod
@@ -250,8 +248,8 @@ class Audit:
         """What the tests are about and what no test is about, by the documents as they are."""
         return coverage(self._folder)
 
-    def export(self, target: Path, reader: str) -> tuple[Exported, ...]:
-        """Write what a reader of this sensitivity may see. Raises as `documents.export.export`."""
+    def export(self, target: Path, reader: Reader) -> tuple[Exported, ...]:
+        """Write what somebody may read. Raises as `documents.export.export`."""
         return export(self._folder, self._subject, self._trust, target, reader)
 
     def sign(self, signer: Signer, kinds: Iterable[DocumentKind] = ()) -> tuple[DocumentKind, ...]:
@@ -299,6 +297,7 @@ class Audit:
         """
         self._must_be_unfinished()
         must_be_trusted(signer, audit_keys(self._trust))
+        self._signing().must_be_in_role(("an auditor",), signer)
         for kind, standing in self._standings().items():
             if is_post_audit(kind):
                 continue
@@ -349,8 +348,8 @@ class Audit:
             raise Refused(message, code="stage_closed", hint="sign what it stands on first")
         if standing.state is DocumentState.SIGNED:
             raise Refused(f"{kind} is signed already, unchanged", code="already_signed")
-        signing = Signing(self._folder, self._subject, self._trust)
-        if signing.sign_second(kind, signer):
+        signing = self._signing()
+        if signing.sign_second(kind, signer, self._clock.now_ms()):
             return
         must_be_trusted(signer, document_keys(self._trust, kind, self._subject.scale))
         if kind is DocumentKind.R4:
@@ -359,6 +358,9 @@ class Audit:
             refresh(kind, self._folder, self._subject, self._trust)
         check_ready(kind, self._folder, self._subject)
         signing.sign_first(kind, signer, self._clock.now_ms())
+
+    def _signing(self) -> Signing:
+        return Signing(self._folder, self._subject, self._trust, self._leases)
 
     def _auditor_keys(self) -> tuple[str, ...]:
         signatures = self._folder.signatures(self._subject, self._trust).values()

@@ -38,7 +38,7 @@ def standings_of(
     for kind, signature in folder.half_signed(subject, trust).items():
         if found[kind].state is DocumentState.OPEN and signature.digest == folder.digests()[kind]:
             names = " and ".join(missing_roles(signature, subject, trust))
-            because = f"signed by {signature.signer}, waits for {names} to sign it too"
+            because = f"signed by {signature.by}, waits for {names} to sign it too"
             found[kind] = Standing(DocumentState.OPEN, because)
     return found
 
@@ -106,7 +106,10 @@ def _next(
     try:
         check_ready(row.kind, folder, subject)
     except Invalid as error:
-        return _TO_DO.get(row.kind, f"finish {row.file}: {error.message}")
+        finish = f"finish {row.file}: {error.message}"
+        # Where the figures are there, something else is missing, and the message says what.
+        tested = row.kind is DocumentKind.T2 and read_testing(folder).evaluations
+        return finish if tested else _TO_DO.get(row.kind, finish)
     return f"read {row.file} and sign it"
 
 

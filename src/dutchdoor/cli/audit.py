@@ -10,9 +10,12 @@ from dutchdoor.app.bundles import find_bundle
 from dutchdoor.app.governance import collect as collect_artifacts
 from dutchdoor.app.governance import find_audit, signer_of, start_audit
 from dutchdoor.app.workspace import open_workspace
+from dutchdoor.audit.documents.people import clocks
+from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.model import AuditStatus, DocumentKind, FindingStatus, Scale
 from dutchdoor.audit.view import write_view
-from dutchdoor.cli import amending, documents, evaluating
+from dutchdoor.cli import amending, auditors, documents, evaluating
+from dutchdoor.cli.audit_times import clock_lines, clock_values, due_lines, due_values, dues_of
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.cli.outputs import outputs
 from dutchdoor.errors import Invalid
@@ -26,6 +29,7 @@ app = typer.Typer(
 evaluating.add_to(app)
 amending.add_to(app)
 documents.add_to(app)
+auditors.add_to(app)
 
 AuditOption = Annotated[
     str | None, typer.Option("--audit", help="Which audit; default: the latest.")
@@ -64,9 +68,17 @@ def start(
 def status(
     audit: AuditOption = None, workspace: WorkspaceOption = None, json_output: JsonOption = False
 ) -> None:
-    """Show where every document stands, what was found, and what to do next."""
-    found = find_audit(open_workspace(places_of(workspace)), audit).status()
-    Output(json_output).data(_status_value(found), "\n".join(status_lines(found)))
+    """Show where every document stands, both clocks, what was found, what is due, what to do."""
+    opened = open_workspace(places_of(workspace))
+    found = find_audit(opened, audit)
+    now = found.status()
+    times = clocks(AuditFolder(found.path), found.subject, opened.trust)
+    dues, trouble = dues_of(opened, found.subject.bundle)
+    lines = [*status_lines(now), *clock_lines(times), *due_lines(dues, trouble)]
+    value = {**_status_value(now), "clocks": clock_values(times), "dues": due_values(dues)}
+    if trouble:
+        value["dues_trouble"] = trouble
+    Output(json_output).data(value, "\n".join(lines))
 
 
 @app.command("collect")

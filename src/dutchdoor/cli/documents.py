@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from dutchdoor.app.governance import find_audit
+from dutchdoor.app.reading import reader_of
 from dutchdoor.app.workspace import open_workspace
-from dutchdoor.audit.documents.forms import SENSITIVITIES
 from dutchdoor.audit.documents.reading import front_of, rows
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.model import DocumentKind
@@ -67,21 +67,29 @@ def coverage(
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty or a new folder.")],
     reader: Annotated[
-        str, typer.Option("--for", help=f"Who reads: {', '.join(SENSITIVITIES)}.")
-    ] = SENSITIVITIES[0],
+        str | None,
+        typer.Option("--for", help="For whom: a person here; default: the public."),
+    ] = None,
     audit: AuditOption = None,
     workspace: WorkspaceOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Write the signed documents that a reader may see; of the others title and digest."""
-    found = find_audit(open_workspace(places_of(workspace)), audit)
-    exported = found.export(folder, reader)
-    lines = [
-        f"{row.kind} {'written' if row.written else f'left out: {row.why}'}: {row.file}"
+    """Write the signed documents that somebody may read; of the others title and digest."""
+    opened = open_workspace(places_of(workspace))
+    found = find_audit(opened, audit)
+    person = None if reader is None else opened.access.find_person(reader)
+    who = reader_of(opened, found, person)
+    exported = found.export(folder, who)
+    roles = ", ".join(sorted(who.roles)) or "none"
+    lines = [f"for {who.name}; roles in this audit: {roles}"]
+    lines += [
+        f"  {row.kind} {'written' if row.written else f'left out: {row.why}'}: {row.file}"
+        f"{f' ({row.rule})' if row.rule else ''}"
         for row in exported
     ]
     listed = [{**row._asdict(), "kind": str(row.kind)} for row in exported]
-    Output(json_output).data({"folder": str(folder), "documents": listed}, "\n".join(lines))
+    value = {"folder": str(folder), "for": who.name, "roles": sorted(who.roles)}
+    Output(json_output).data({**value, "documents": listed}, "\n".join(lines))
 
 
 def _failure(row: dict[str, Any]) -> str:

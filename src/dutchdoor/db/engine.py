@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from dutchdoor.config import missing_hint
 from dutchdoor.db.schema import SCHEMA_REVISION
-from dutchdoor.errors import Invalid, NotFound, Unavailable
+from dutchdoor.errors import Invalid, NotFound, Refused, Unavailable
 
 __all__ = [
     "Database",
@@ -110,12 +111,16 @@ def open_database(url: str, limits: DatabaseLimits | None = None) -> Database:
     """The database at `url`, of exactly this program's schema.
 
     Raises NotFound: there is none. Invalid: its schema is older or newer than this program, or
-    the URL is not one we can use. Unavailable: it cannot be read.
+    the URL is not one we can use. Refused: others may read its files, or write to its folder.
+    Unavailable: it cannot be read.
     """
     parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
-        hint = missing_hint(Path(str(parsed.database)).parent, "its state database")
-        raise NotFound("there is no state database here", code="no_database", hint=hint)
+    if parsed.get_backend_name() == "sqlite":
+        path = Path(str(parsed.database))
+        if not path.is_file():
+            hint = missing_hint(path.parent, "its state database")
+            raise NotFound("there is no state database here", code="no_database", hint=hint)
+        _must_be_private(path)
     database = Database(url, limits)
     try:
         with database.read() as connection:
@@ -129,6 +134,23 @@ def open_database(url: str, limits: DatabaseLimits | None = None) -> Database:
         database.close()
         raise
     return database
+
+
+def _must_be_private(path: Path) -> None:
+    """Raises Refused where others may read the database's files or put others in their place."""
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        file = path.with_name(name)
+        try:
+            mode = stat.S_IMODE(file.stat().st_mode)
+        except FileNotFoundError:
+            continue  # Its journals are there only while somebody has it open.
+        if mode & 0o077:
+            message = f"others may read {name} (mode {mode:04o})"
+            raise Refused(message, code="loose_permissions", hint=f"chmod 600 {file}")
+    mode = stat.S_IMODE(path.parent.stat().st_mode)
+    if mode & 0o002:
+        message = f"anybody may write to the folder of {path.name} (mode {mode:04o})"
+        raise Refused(message, code="loose_permissions", hint=f"chmod o-w {path.parent}")
 
 
 def check_revision(revision: str) -> None:

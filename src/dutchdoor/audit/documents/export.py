@@ -1,7 +1,8 @@
 """Writes the documents of an audit that a reader may see, and of the others title and digest.
 
-Only signed documents leave, as they were signed. Which level a reader has is the holder's policy;
-a document says its own level, and one that copies from others is at least as sensitive as they.
+Only signed documents leave, as they were signed. Who may read what is decided by the rules in
+`policies/documents/`, for the person asked for; a document says its own sensitivity, and one that
+copies from others is at least as sensitive as they.
 The digest of a short text can be guessed at: do not rely on it to hide one.
 """
 
@@ -17,9 +18,10 @@ from dutchdoor.audit.documents.reading import front_of
 from dutchdoor.audit.folder import AuditFolder, AuditSubject
 from dutchdoor.audit.graph import standings
 from dutchdoor.audit.model import SPECIFICATIONS, DocumentKind, DocumentState
+from dutchdoor.audit.ports import Reader
 from dutchdoor.audit.summary import SUMMARY_NAME
 from dutchdoor.audit.template import TEMPLATES
-from dutchdoor.errors import Invalid, Refused, Tampered
+from dutchdoor.errors import Refused, Tampered
 from dutchdoor.evidence.decision import Trust
 
 __all__ = ["Exported", "export", "sensitivity_of"]
@@ -35,7 +37,7 @@ _COPIES: dict[DocumentKind, tuple[DocumentKind, ...]] = {
 
 
 class Exported(NamedTuple):
-    """What became of one document: written, or redacted because of `why`."""
+    """What became of one document: written, or redacted because of `why`. rule: what decided."""
 
     kind: DocumentKind
     file: str
@@ -43,6 +45,7 @@ class Exported(NamedTuple):
     sensitivity: str
     written: bool
     why: str
+    rule: str = ""
 
 
 def sensitivity_of(kind: DocumentKind, folder: AuditFolder) -> str:
@@ -64,17 +67,13 @@ def sensitivity_of(kind: DocumentKind, folder: AuditFolder) -> str:
 
 
 def export(
-    folder: AuditFolder, subject: AuditSubject, trust: Trust, target: Path, reader: str
+    folder: AuditFolder, subject: AuditSubject, trust: Trust, target: Path, reader: Reader
 ) -> tuple[Exported, ...]:
-    """Write into the empty or new folder `target` what a reader of level `reader` may see.
+    """Write into the empty or new folder `target` what `reader` may read.
 
-    Raises Invalid: an unknown level. Raises Refused: `target` holds something. Raises Tampered: a
-    sign-off does not verify, or a document changed while it was read.
+    Raises Refused: `target` holds something. Raises Tampered: a sign-off does not verify, or a
+    document changed while it was read.
     """
-    if reader not in SENSITIVITIES:
-        message = f"no level '{reader}'"
-        hint = "there are: " + ", ".join(SENSITIVITIES)
-        raise Invalid(message, code="no_sensitivity", hint=hint)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         message = f"{target.name} is not an empty folder"
         raise Refused(message, code="export_not_empty", hint="name a new folder")
@@ -86,7 +85,7 @@ def export(
         "bundle": subject.bundle,
         "model": subject.model,
         "scale": str(subject.scale),
-        "reader": reader,
+        "reader": reader.name,
         "summary": summary,
         "documents": [
             {**row._asdict(), "kind": str(row.kind), "title": SPECIFICATIONS[row.kind].title}
@@ -98,33 +97,33 @@ def export(
 
 
 def _one(
-    kind: DocumentKind, state: DocumentState, folder: AuditFolder, target: Path, reader: str
+    kind: DocumentKind, state: DocumentState, folder: AuditFolder, target: Path, reader: Reader
 ) -> Exported:
     name, digest = TEMPLATES[kind], folder.digests()[kind]
     if state is not DocumentState.SIGNED:
         return Exported(kind, name, digest, "", written=False, why=f"not signed ({state})")
     data = folder.file(kind).read_bytes()
     level = sensitivity_of(kind, folder)
-    allowed = SENSITIVITIES.index(level) <= SENSITIVITIES.index(reader)
-    if not allowed:
+    reading = reader.reads(str(kind), level)
+    if not reading.permits:
         # Only the method's own title: the document's words stay where they are.
         text = f"# {SPECIFICATIONS[kind].title}\n\nRedacted ({level}). Digest: `{digest}`\n"
         data = text.encode()
     write_bytes(target / name, data)
-    if allowed and digest_of(target / name) != digest:
+    if reading.permits and digest_of(target / name) != digest:
         (target / name).unlink()
         message = f"{kind} changed while it was read"
         raise Tampered(message, code="document_changed", where=name)
-    return Exported(kind, name, digest, level, written=allowed, why="" if allowed else level)
+    why = "" if reading.permits else level
+    return Exported(kind, name, digest, level, reading.permits, why, reading.rule)
 
 
-def _summary(folder: AuditFolder, target: Path, reader: str) -> dict[str, Any]:
+def _summary(folder: AuditFolder, target: Path, reader: Reader) -> dict[str, Any]:
     envelope = folder.summary()
     if envelope is None:
         return {"digest": "", "written": False}
     # The summary has the findings in it, word for word.
-    level = sensitivity_of(_K.T2, folder)
-    written = SENSITIVITIES.index(level) <= SENSITIVITIES.index(reader)
+    written = reader.reads(str(_K.T2), sensitivity_of(_K.T2, folder)).permits
     if written:
         write_bytes(target / SUMMARY_NAME, envelope)
     return {"digest": folder.summary_digest(), "written": written}

@@ -55,7 +55,7 @@ def sign_off_rows(
                     "version": signature.version,
                     "digest": signature.digest,
                     "signed": to_iso(signature.time_ms),
-                    "by": signature.signer,
+                    "by": signature.by,
                     "keys": list(signature.keys),
                     "stands_on": [
                         f"{need} {digest}" for need, digest in signature.stands_on.items()

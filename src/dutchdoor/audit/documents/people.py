@@ -80,11 +80,12 @@ def clocks(folder: AuditFolder, subject: AuditSubject, trust: Trust) -> tuple[Cl
         elapsed = None
         if signature is not None:
             before = [
-                signatures[need].time_ms
+                max(signatures[need].time_ms, signatures[need].second_ms)
                 for need in needs_of(kind, folder.kinds)
                 if need in signatures
             ]
             opened = max([subject.started_ms, *before])
-            elapsed = max(0, signature.time_ms - opened)
+            last_ms = max(signature.time_ms, signature.second_ms)
+            elapsed = max(0, last_ms - opened)
         found.append(Clocks(kind, minutes, elapsed))
     return tuple(found)

@@ -131,7 +131,7 @@ def _risks(material: Material) -> Section:
 def _samples(material: Material) -> tuple[Section, ...]:
     """Random inputs and outputs of each evaluation, below the risks."""
     lead = (
-        f"At least {SAMPLES_MIN} of each evaluation, chosen by its seed. Requests for harm and what "
+        f"At least {SAMPLES_MIN} of each evaluation, chosen by seed. Requests for harm and what "
         "was answered to them stand as digests: their words stay in the audit or were never kept."
     )
     sections = [Section("Random samples of inputs and outputs", (Text(lead),), 2)]
