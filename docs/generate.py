@@ -41,6 +41,10 @@ TRUST = {
         "Whoever changes these can take rules away. The probe and its threshold are named by the "
         "decision and cannot be changed here."
     ),
+    "release": (
+        "Whoever changes these can let decisions be made without the signatures from outside that "
+        "a profile demands. Decisions that were signed keep what they say."
+    ),
     "limits": "Whoever changes these can let one request use more of the machine.",
 }
 

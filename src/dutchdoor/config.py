@@ -21,6 +21,7 @@ __all__ = [
     "GuardConfig",
     "LimitsConfig",
     "Places",
+    "ReleaseConfig",
     "RuntimeConfig",
     "ServerConfig",
     "find_workspace",
@@ -75,6 +76,16 @@ class GuardConfig:
 
 
 @dataclass(frozen=True)
+class ReleaseConfig:
+    """Section `[release]`: the deployment profile that every decision must be made under.
+
+    profile: its name, as `dutchdoor release profiles` lists it; empty: each proposal says it.
+    """
+
+    profile: str = ""
+
+
+@dataclass(frozen=True)
 class LimitsConfig:
     """Section `[limits]`: what one request and one gateway may ask for at most."""
 
@@ -97,6 +108,7 @@ class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    release: ReleaseConfig = field(default_factory=ReleaseConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
 
 
@@ -147,6 +159,11 @@ class Places:
     @property
     def release(self) -> Path:
         return self.root / "release"
+
+    @property
+    def profiles(self) -> Path:
+        """Deployment profiles of the workspace's own, beside those that ship."""
+        return self.root / "profiles"
 
     @property
     def database(self) -> Path:

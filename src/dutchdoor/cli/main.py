@@ -18,6 +18,7 @@ from dutchdoor.cli import (
     people,
     reaudit,
     release,
+    release_outside,
     serving,
 )
 
@@ -54,6 +55,7 @@ ask.register(app)
 demo.register(app)
 reaudit.register(audit.app)
 panel.register(app)
+release_outside.register(release.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(release.app, name="release")
 app.add_typer(people.people, name="people")

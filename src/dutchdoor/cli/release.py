@@ -15,10 +15,12 @@ from dutchdoor.app.governance import revoke as revoke_decision
 from dutchdoor.app.keys import may_record
 from dutchdoor.app.workspace import Workspace, open_workspace
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
+from dutchdoor.cli.release_terms import terms_of
 from dutchdoor.errors import Invalid, NotFound
 from dutchdoor.evidence.decision import Audience
+from dutchdoor.evidence.terms import StageTerms
 from dutchdoor.release.approvals import APPROVALS_NAME
-from dutchdoor.release.model import DEFAULTS, Approval, audience
+from dutchdoor.release.model import DEFAULTS, Approval, audience, level_of
 
 __all__ = ["app"]
 
@@ -40,6 +42,19 @@ def propose(
     ],
     proposer: Annotated[str, typer.Option("--by", help="Who answers for the proposal.")],
     reasons: Annotated[str, typer.Option(help="Why the risk is acceptable.")] = "",
+    terms: Annotated[
+        Path | None, typer.Option(help="YAML with terms to start from: stages, custody, and so on.")
+    ] = None,
+    components: Annotated[
+        Path | None, typer.Option(help="YAML with rows of name, access, licence, conditions.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="The deployment profile; see 'profiles'.")] = "",
+    heard: Annotated[
+        list[str] | None, typer.Option(help="Who was heard besides the approvers; repeat it.")
+    ] = None,
+    review_by: Annotated[
+        str, typer.Option(help="A day: out of force from then on, unless decided anew.")
+    ] = "",
     audit: Annotated[str | None, typer.Option(help="Which audit; default: the latest.")] = None,
     vectors: Annotated[
         int | None, typer.Option(help="Independent vectors over all people; default: h / 4.")
@@ -57,11 +72,15 @@ def propose(
         message = "the audit is not completed"
         raise Invalid(message, code="audit_missing", hint="see 'dutchdoor audit status'")
     release = release_of(opened)
+    rows = tuple(_audience(text) for text in audiences)
+    here = StageTerms(stage, level_of(level), rows)
     proposal = release.propose(
         audit=summary.digest,
         level=level,
         stage=stage,
-        audiences=[_audience(text) for text in audiences],
+        audiences=rows,
+        terms=terms_of(terms, components, here=here, profile=profile, review_by=review_by),
+        heard=heard or (),
         hidden_size=_hidden_size(opened, summary.bundle),
         proposer=proposer,
         reasons=reasons,
@@ -86,13 +105,15 @@ def approve(
 ) -> None:
     """Approve a proposal exactly as it reads now; with enough approvals it is in force.
 
+    Somebody outside whom its terms ask signs the same way, and is counted apart.
     Without the log's key here it is only signed: 'release enact' puts it in force elsewhere.
     """
     opened = open_workspace(places_of(workspace))
     approval = approve_proposal(opened, proposal, signer_of(opened, approver))
     output = Output(json_output)
     path = release_of(opened).document(proposal).with_name(APPROVALS_NAME)
-    lines = [f"{approver} approved {proposal}: {_counted(approval)}"]
+    word = "signed" if approver in approval.outside_by else "approved"
+    lines = [f"{approver} {word} {proposal}: {_counted(approval)}"]
     if approval.in_force:
         lines.append(f"{approval.decision.id} is in force")
     elif not may_record(opened.places):
@@ -193,6 +214,8 @@ def _approval_value(approval: Approval) -> dict[str, Any]:
         "proposal": approval.proposal,
         "decision": approval.decision.id,
         "approved_by": list(approval.approved_by),
+        "outside_by": list(approval.outside_by),
+        "outside_missing": list(approval.outside_missing),
         "voided": list(approval.voided),
         "in_force": approval.in_force,
         "index": approval.index,
@@ -200,7 +223,9 @@ def _approval_value(approval: Approval) -> dict[str, Any]:
 
 
 def _counted(approval: Approval) -> str:
-    return f"{len(approval.approved_by)} of {approval.approvals_min} approvals"
+    missing = ", ".join(approval.outside_missing)
+    waits = f"; from outside, {missing} must sign too" if missing else ""
+    return f"{len(approval.approved_by)} of {approval.approvals_min} approvals{waits}"
 
 
 def _approvals(path: Path) -> bytes:
