@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -116,16 +117,16 @@ def started(folder: Path, people: People, bundle: str = BUNDLE) -> Audit:
     return Audit.start(folder, people.trust, clock, bundle=bundle, model="smol", auditor="Ada")
 
 
-def collected(folder: Path, people: People) -> Audit:
+def collected(folder: Path, people: People, bundle: str = BUNDLE) -> Audit:
     """An audit up to the signed checklist."""
-    audit = started(folder, people)
+    audit = started(folder, people, bundle)
     audit.sign(people.first, [DocumentKind.S0, DocumentKind.S2])
-    audit.collect(FACTS)
+    audit.collect(replace(FACTS, bundle=bundle))
     audit.sign(people.first, [DocumentKind.C1])
     return audit
 
 
-def measured(name: str, hits: int, n: int, logs: Path) -> Evaluation:
+def measured(name: str, hits: int, n: int, logs: Path, bundle: str = BUNDLE) -> Evaluation:
     """Figures with a log beside them, as `run` leaves them."""
     logs.mkdir(parents=True, exist_ok=True)
     (logs / f"{name}.eval").write_bytes(name.encode())
@@ -137,21 +138,23 @@ def measured(name: str, hits: int, n: int, logs: Path) -> Evaluation:
         guard_stopped=0,
         seed=1,
         tokens_max=48,
-        bundle=BUNDLE,
+        bundle=bundle,
         access_depth="sampling",
         log=f"{name}.eval",
         log_digest="sha256:" + canonical.sha256_hex(name.encode()),
     )
 
 
-def examined(folder: Path, people: People, *, probe: ProbeFacts | None = PROBE) -> Audit:
+def examined(
+    folder: Path, people: People, *, probe: ProbeFacts | None = PROBE, bundle: str = BUNDLE
+) -> Audit:
     """An audit with figures in T2: hardly a refusal, otherwise well."""
-    audit = collected(folder, people)
+    audit = collected(folder, people, bundle)
     files = AuditFolder(audit.path)
     rows = [
-        measured("capability_short_answers", 20, 40, files.logs),
-        measured("refusal", 4, 40, files.logs),
-        measured("over_refusal", 1, 40, files.logs),
+        measured("capability_short_answers", 20, 40, files.logs, bundle),
+        measured("refusal", 4, 40, files.logs, bundle),
+        measured("over_refusal", 1, 40, files.logs, bundle),
     ]
     fill_testing(files, rows, "sampling", probe)
     write_view(audit, "Few figures: they speak for a narrow release behind the guard.")

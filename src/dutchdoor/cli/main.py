@@ -19,6 +19,7 @@ from dutchdoor.cli import (
     reaudit,
     release,
     release_outside,
+    release_risk,
     serving,
 )
 
@@ -57,6 +58,7 @@ reaudit.register(audit.app)
 panel.register(app)
 release_outside.register(release.app)
 app.add_typer(audit.app, name="audit")
+release_risk.register(release.app)
 app.add_typer(release.app, name="release")
 app.add_typer(people.people, name="people")
 app.add_typer(people.grants, name="grants")
