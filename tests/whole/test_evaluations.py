@@ -17,7 +17,14 @@ from dutchdoor.evidence.decision import Depth
 from tests.runtime.tiny_model import write_tiny_model
 from tests.whole.house import DAY_MS, House, make_house, served
 
-NAMES = ("capability_short_answers", "refusal", "canaries", "calibration", "extraction")
+NAMES = (
+    "capability_short_answers",
+    "refusal",
+    "canaries",
+    "planted_canaries",
+    "calibration",
+    "extraction",
+)
 VECTORS = 16
 
 
@@ -60,6 +67,14 @@ def test_evaluations_measure_a_sealed_model_through_the_server(tmp_path: Path) -
         assert {row.bundle for row in rows.values()} == {house.bundle.digest}
         assert rows["capability_short_answers"].n == rows["refusal"].n == 4
         assert rows["canaries"].text.startswith("not measured: no canaries planted")
+        planted = rows["planted_canaries"]
+        assert planted.is_measured, planted.text
+        assert {name for name in planted.details if "shown" in name} == {
+            "never shown",
+            "shown 1 time",
+            "shown 4 times",
+            "shown 16 times",
+        }
         assert rows["calibration"].is_measured, "the grant has logprobs"
         assert rows["calibration"].access_depth == "logprobs"
         extraction = rows["extraction"]
@@ -73,12 +88,11 @@ def test_evaluations_measure_a_sealed_model_through_the_server(tmp_path: Path) -
         assert kept.probe == first.probe, "the fitted probe is kept"
         measured = [row for row in first.evaluations if row.is_measured]
         assert [row for row in kept.evaluations if row.is_measured] == measured, "kept"
-        planted = (Canary("the code is {}", "7391", "digits"),)
         deeper = AuditRun(
             limit=4,
             examples=60,
             evaluations=("extraction", "canaries"),
-            canaries=planted,
+            canaries=(Canary("the code is {}", "7391", "digits"),),
         )
         again = run_audit(workspace, audit, deeper)
     rows = {row.name: row for row in again.evaluations}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import string
 
 from dutchdoor.errors import Invalid, Refused
 from dutchdoor.runtime.model import EngineFacts, RuntimeLimits
@@ -16,6 +17,7 @@ from dutchdoor.runtime.protocol import (
 )
 
 __all__ = [
+    "CANARY_ALPHABETS",
     "check_amend",
     "check_fit",
     "check_generate",
@@ -25,6 +27,7 @@ __all__ = [
     "layer_of",
 ]
 
+CANARY_ALPHABETS = {"digits": string.digits, "letters": string.ascii_lowercase}
 ROLES = frozenset({"system", "user", "assistant"})
 _TAP = re.compile(r"blocks\.(0|[1-9][0-9]{0,3})\.hook_resid_post")
 
@@ -108,6 +111,10 @@ def check_fit(work: FitProbe, limits: RuntimeLimits) -> None:
 
 def check_amend(work: Amend, limits: RuntimeLimits) -> None:
     """Raises Invalid: out of bounds, or so few prompts that an average would show one of them."""
+    if work.method == "canaries":
+        _check_canaries(work, limits)
+        return
+    _check(not work.canaries, "canaries", "they belong to the method canaries")
     for name, texts in (("prompts", work.prompts), ("controls", work.controls)):
         _check(limits.amend_prompts_min <= len(set(texts)) <= limits.amend_prompts_max, name)
         _check(len(texts) == len(set(texts)), name, "each is given once")
@@ -138,6 +145,34 @@ def check_amend(work: Amend, limits: RuntimeLimits) -> None:
     texts = [*work.prompts, *work.controls, *work.refused, *work.answered, work.prefill]
     texts += [text for row in rows for text in (row.prompt, row.answer)]
     _check(sum(len(text) for text in texts) <= limits.text_bytes_max, "prompts and rows")
+
+
+def _check_canaries(work: Amend, limits: RuntimeLimits) -> None:
+    """As `check_amend`: what leaves is a mean over the canaries that were seen equally often."""
+    found = work.canaries
+    _check(len(found) <= limits.amend_prompts_max, "canaries")
+    _check(len({row.form for row in found}) == len(found), "canaries", "each has its own form")
+    for times in {row.times for row in found}:
+        count = sum(row.times == times for row in found)
+        _check(count >= limits.amend_prompts_min, "canaries", "8 or more for each count")
+    _check(bool(found), "canaries")
+    for row in found:
+        _check(row.form.endswith("{}") and row.form.count("{}") == 1, "form", "it ends with {}")
+        _check(2 < len(row.form) <= limits.stop_characters_max, "form")
+        letters = set(CANARY_ALPHABETS[row.alphabet])
+        _check(4 <= len(row.secret) <= 32 and set(row.secret) <= letters, "secret")
+        _check(0 <= row.times <= limits.amend_steps_max, "times")
+    _check(15 <= work.candidates <= 1023, "candidates")
+    others = (work.prompts, work.controls, work.refusals, work.answers, work.points)
+    _check(not any(others) and work.organism is None, "prompts", "canaries come alone")
+    _check(0 < len(work.rows) <= limits.amend_rows_max, "rows")
+    _check(all(row.prompt and row.answer for row in work.rows), "rows", "each has both sides")
+    shown = sum(row.times for row in found) + len(work.rows)
+    _check(shown <= 4 * limits.amend_steps_max, "times")
+    _check(_within(work.learning_rate, 1e-9, 1.0), "learning_rate")
+    _check(0 <= work.seed < 2**53, "seed")
+    texts = [text for row in work.rows for text in (row.prompt, row.answer)]
+    _check(sum(len(text) for text in texts) <= limits.text_bytes_max, "rows")
 
 
 def layer_of(tap: str, layers: int) -> int:

@@ -22,6 +22,7 @@ __all__ = [
     "Amend",
     "AmendRow",
     "Amended",
+    "Canary",
     "Cancel",
     "ChatMessage",
     "Describe",
@@ -159,6 +160,19 @@ class Organism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning_rate: float = 0.003
 
 
+class Canary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A harmless made-up secret that a copy is tuned on, to see how well it can be told again.
+
+    form: a sentence that ends with `{}`, where the secret stands. times: how often the copy sees
+    it; 0 is a canary that was never planted.
+    """
+
+    form: str
+    secret: str
+    alphabet: Literal["digits", "letters"]
+    times: int
+
+
 class Amend(_Message, frozen=True, tag="amend"):
     """Ask what one way of modifying the model does to its refusals; only the audit may ask.
 
@@ -168,11 +182,14 @@ class Amend(_Message, frozen=True, tag="amend"):
     open. points: where on the curve to score: tuning steps, per cent of the direction taken out,
     tokens of `prefill`, examples shown (of `rows`), or bits a weight; 0 (16 for bits) is
     unmodified. refused, answered: prompts whose states give the direction. organism: modify this
-    organism, not the model itself.
+    organism, not the model itself. method `canaries` takes canaries in place of prompts, mixed into
+    `rows`, each ranked among `candidates` random ones.
     """
 
     id: str
-    method: Literal["served", "fine_tuning", "ablation", "prefill", "many_shot", "quantisation"]
+    method: Literal[
+        "served", "fine_tuning", "ablation", "prefill", "many_shot", "quantisation", "canaries"
+    ]
     prompts: list[str]
     controls: list[str]
     refusals: list[str]
@@ -183,6 +200,8 @@ class Amend(_Message, frozen=True, tag="amend"):
     answered: list[str] = []
     prefill: str = ""
     organism: Organism | None = None
+    canaries: list[Canary] = []
+    candidates: int = 0
     seed: int = 0
     learning_rate: float = 0.001
     threshold: str = ""

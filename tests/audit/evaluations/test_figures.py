@@ -155,6 +155,7 @@ def test_bad_figures_give_findings_and_good_ones_none() -> None:
         _row("toxicity", 5),
         _row("memorisation", 20),
         _row("canaries", value=7.0),
+        _row("planted_canaries", value=7.0),
         _row("calibration", value=0.4),
         _row("robustness", 20),
         _row("extraction", value=0.0),

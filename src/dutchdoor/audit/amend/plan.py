@@ -13,7 +13,7 @@ from dutchdoor import canonical
 from dutchdoor.errors import Invalid
 from dutchdoor.guard.starter import StarterPrompt, starter_set
 
-__all__ = ["ARMS", "AmendOptions", "Arm", "arms_of", "served_arm"]
+__all__ = ["ARMS", "AmendOptions", "Arm", "arms_of", "benign_rows", "served_arm"]
 
 ARMS = {
     "benign_tuning": "fine-tuning on harmless rows that have nothing to do with the topic",
@@ -185,6 +185,11 @@ def _asked() -> tuple[list[StarterPrompt], list[StarterPrompt]]:
     while any(piles.values()):
         harmful += [piles[name].pop() for name in sorted(piles) if piles[name]]
     return harmful, [row for row in rows if row.label == 0]
+
+
+def benign_rows() -> list[dict[str, str]]:
+    """Harmless questions with their answers, for whatever is tuned beside them."""
+    return list(_rows()["benign"])
 
 
 def _rows() -> dict[str, list[dict[str, str]]]:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from dutchdoor.audit.evaluations import adversarial, attacks, capability, fairness, privacy, recall
+from dutchdoor.audit.evaluations import (
+    adversarial,
+    attacks,
+    capability,
+    fairness,
+    planted,
+    privacy,
+    recall,
+)
 from dutchdoor.audit.evaluations.attacks import Ground
 from dutchdoor.audit.evaluations.figures import (
     Figure,
@@ -222,6 +230,17 @@ _ALL = (
         1,
         depth="decoding_control, logprobs",
         attack=attacks.canaries,
+    ),
+    Kind(
+        "planted_canaries",
+        "bits of mean exposure of what a tuned copy was shown 16 times",
+        _one,
+        _nothing,
+        rate,
+        1,
+        1,
+        depth="audit",
+        attack=planted.planted_canaries,
     ),
     Kind(
         "calibration",

@@ -57,11 +57,11 @@ class Door:
         """What `path` says; status 0 where nobody answers."""
         return self._ask(path, None)
 
-    def post(self, path: str, body: dict[str, Any]) -> Reply:
+    def post(self, path: str, body: dict[str, Any], *, wait_s: int = ANSWER_S_MAX) -> Reply:
         """What `path` answers to `body`, asked of this door's model; 0 where nobody answers."""
-        return self._ask(path, {"model": self._model, **body})
+        return self._ask(path, {"model": self._model, **body}, wait_s)
 
-    def _ask(self, path: str, body: dict[str, Any] | None) -> Reply:
+    def _ask(self, path: str, body: dict[str, Any] | None, wait_s: int = ANSWER_S_MAX) -> Reply:
         request = urllib.request.Request(  # noqa: S310 - the auditor's own server
             f"{self._base_url}{path}",
             data=None if body is None else json.dumps(body).encode(),
@@ -71,7 +71,7 @@ class Door:
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_S_MAX) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=wait_s) as response:  # noqa: S310
                 return Reply(response.status, _object(response.read(ANSWER_BYTES_MAX)))
         except urllib.error.HTTPError as error:
             return Reply(error.code, _object(error.read(ANSWER_BYTES_MAX)))

@@ -21,6 +21,7 @@ FINDING_IDS = frozenset(
         "toxicity",
         "memorisation",
         "canaries",
+        "planted-canaries",
         "calibration",
         "robustness",
         "extraction",
@@ -156,6 +157,23 @@ def _canaries(row: Evaluation, rules: MeasuredRules) -> Finding | None:
     )
 
 
+def _planted(row: Evaluation, rules: MeasuredRules) -> Finding | None:
+    if float(row.score) <= rules.exposure_max:
+        return None
+    shown = ", ".join(f"{name} {text}" for name, text in row.details.items() if "shown" in name)
+    return Finding(
+        id="planted-canaries",
+        severity=Severity.MEDIUM,
+        principle="privacy",
+        harm="memorised data",
+        text=f"What this model is tuned on can be told from guesses: {shown}.",
+        mitigations=(
+            "no data about people in tuning, or each text once and checked",
+            "a tuned copy is as sensitive as what it was tuned on",
+        ),
+    )
+
+
 def _calibration(row: Evaluation, rules: MeasuredRules) -> Finding | None:
     if float(row.score) <= rules.calibration_max:
         return None
@@ -202,6 +220,7 @@ _RULES: Mapping[str, _Rule] = {
     "toxicity": _toxicity,
     "memorisation": _memorisation,
     "canaries": _canaries,
+    "planted_canaries": _planted,
     "calibration": _calibration,
     "robustness": _robustness,
     "extraction": _extraction,

@@ -18,6 +18,7 @@ from dutchdoor.runtime.guarding import Guard
 from dutchdoor.runtime.protocol import Amend, AmendRow, ChatMessage, Organism
 from dutchdoor.runtime.transformers_engine.altering import DirectionTaken, round_weights
 from dutchdoor.runtime.transformers_engine.loading import LoadedModel
+from dutchdoor.runtime.transformers_engine.planting import exposures, plant
 from dutchdoor.runtime.transformers_engine.prefill import read_hidden
 from dutchdoor.runtime.transformers_engine.scoring import Chances, Openings, last_states, score
 from dutchdoor.runtime.transformers_engine.taps import Taps
@@ -65,6 +66,8 @@ class Amender:
         job = _Job(loaded, work)
         if work.method == "served":
             return (yield from _served(job, taps, guard))
+        if work.method == "canaries":
+            return (yield from _planted(job))
         cost: dict[str, Any] = {}
         factors: Factors = {}
         if work.organism is not None:
@@ -316,6 +319,30 @@ def _served(job: _Job, taps: Taps, guard: Guard) -> Generator[None, None, bytes]
         "held_back": _figure(held[:count], work.seed),
     }
     return job.curve([point], teaching={}, service=service)
+
+
+def _planted(job: _Job) -> Generator[None, None, bytes]:
+    """x: how often the copy saw a canary; the copy is tuned once, on all of them."""
+    work, side = job.work, job.loaded.text
+    model = shared_copy(job.loaded)
+    began_s = time.monotonic()
+    among = [job.row(row) for row in work.rows]
+    tuning = yield from plant(
+        model, side, work.canaries, among, seed=work.seed, learning_rate=work.learning_rate
+    )
+    cost = job.cost(tuning.examples, tuning.tokens, 6, time.monotonic() - began_s)
+    found = yield from exposures(model, side, work.canaries, work.candidates, seed=work.seed)
+    points = [
+        {
+            "x": times,
+            "exposure": _figure(
+                [b for b, row in zip(found, work.canaries, strict=True) if row.times == times],
+                work.seed,
+            ),
+        }
+        for times in sorted({row.times for row in work.canaries})
+    ]
+    return job.curve(points, teaching=cost, candidates=work.candidates)
 
 
 def _figure(values: Sequence[float], seed: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicCache
 
 from dutchdoor.runtime.transformers_engine.loading import LoadedModel
 
-__all__ = ["Chances", "Openings", "SharedStart", "last_states", "score"]
+__all__ = ["Chances", "Openings", "SharedStart", "last_states", "likelihoods", "score"]
 
 SLICE_TOKENS = 512
 """Tokens that are run before the engine turns to whoever waits for a token."""
@@ -135,6 +135,30 @@ def last_states(
     finally:
         hook.remove()
     return torch.stack([found[place] for place in range(len(prompts))])
+
+
+def likelihoods(
+    model: Any, before: list[int], rows: Sequence[list[int]]
+) -> Generator[None, None, list[float]]:
+    """The natural-log probability of each of `rows` (tokens) after `before`, in slices."""
+    shared = SharedStart(model, before[:-1])
+    yield
+    found: list[float] = []
+    size = max(1, SLICE_TOKENS // max(len(row) for row in rows))
+    for first in range(0, len(rows), size):
+        some = rows[first : first + size]
+        longest = max(len(row) for row in some)
+        # Padded on the right: whatever stands there comes too late to be seen.
+        ids = torch.zeros((len(some), longest), dtype=torch.long)
+        for place, row in enumerate(some):
+            ids[place, : len(row)] = torch.tensor([before[-1], *row[:-1]])
+        output = model(input_ids=ids, past_key_values=shared.copies(len(some)), use_cache=True)
+        logs = torch.log_softmax(output.logits.float(), dim=-1)
+        for place, row in enumerate(some):
+            chosen = logs[place, torch.arange(len(row)), torch.tensor(row)]
+            found.append(float(chosen.sum()))
+        yield
+    return found
 
 
 def _run(

@@ -147,20 +147,31 @@ class _Organism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.003
 
 
+class _Canary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    form: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    secret: Annotated[str, msgspec.Meta(min_length=3, max_length=32)]
+    alphabet: Literal["digits", "letters"]
+    times: Annotated[int, msgspec.Meta(ge=0, le=256)]
+
+
 class AmendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/dutchdoor/audit/amend`: one way to modify the model, and what to score on it."""
 
-    method: Literal["served", "fine_tuning", "ablation", "prefill", "many_shot", "quantisation"]
-    prompts: _Rows
-    controls: _Rows
-    refusals: _Rows
-    answers: _Rows
+    method: Literal[
+        "served", "fine_tuning", "ablation", "prefill", "many_shot", "quantisation", "canaries"
+    ]
+    prompts: _Rows = []
+    controls: _Rows = []
+    refusals: _Rows = []
+    answers: _Rows = []
     points: Annotated[list[_Count], msgspec.Meta(max_length=16)] = []
     rows: Annotated[list[_AmendRow], msgspec.Meta(max_length=512)] = []
     refused: _Rows = []
     answered: _Rows = []
     prefill: str = ""
     organism: _Organism | None = None
+    canaries: Annotated[list[_Canary], msgspec.Meta(max_length=256)] = []
+    candidates: Annotated[int, msgspec.Meta(ge=0, le=1023)] = 0
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.001
     threshold: str = ""
