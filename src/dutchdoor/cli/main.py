@@ -16,6 +16,7 @@ from dutchdoor.cli import (
     evidence,
     panel,
     people,
+    practice,
     reaudit,
     release,
     release_outside,
@@ -59,6 +60,7 @@ panel.register(app)
 release_outside.register(release.app)
 app.add_typer(audit.app, name="audit")
 release_risk.register(release.app)
+practice.register(release.app)
 app.add_typer(release.app, name="release")
 app.add_typer(people.people, name="people")
 app.add_typer(people.grants, name="grants")

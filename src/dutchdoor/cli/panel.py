@@ -310,7 +310,7 @@ def verify(
     workspace: WorkspaceOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Recount a panel from its signed votes; draw it again and check its briefing pack, if named."""
+    """Recount a panel from its signed votes; with list and pack, draw again and compare."""
     panels = panels_of(_open(workspace))
     data = read_file(people, LIST_BYTES_MAX) if people else None
     tally = panels.recount(panel, data)

@@ -141,6 +141,7 @@ def _facts(standing: Standing, version: str) -> dict[str, Any]:
             ],
             "probe": decision.guard.probe,
             "threshold": decision.guard.threshold,
+            "limitations": list(decision.terms.limitations),
             "vectors_max": decision.vectors_max,
             "hidden_size": decision.hidden_size,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dutchdoor.server import pages
-from dutchdoor.server.api import chat, completions, log, own, requests
+from dutchdoor.server.api import chat, completions, limitations, log, own, requests
 from dutchdoor.server.doors import Route, Who
 from dutchdoor.server.http import Exchange
 from dutchdoor.server.openapi import document
@@ -76,6 +76,13 @@ ROUTES: tuple[Route, ...] = (
         own.decision,
         Who.PERSON,
         "Give the release decision in force.",
+    ),
+    Route(
+        "GET",
+        "/v1/dutchdoor/limitations",
+        limitations.limitations,
+        Who.PERSON,
+        "Say what the model cannot do, by the release decision in force.",
     ),
     Route(
         "GET",

@@ -154,7 +154,8 @@ async def receipts(exchange: Exchange, parts: Parts) -> None:
 def decision_value(decision: Decision) -> dict[str, Any]:
     """A decision for people who were not in the room: no names, no keys."""
     body = decision.to_body()
-    for audience in body["audiences"]:
+    stages = body.get("terms", {}).get("stages", [])
+    for audience in [*body["audiences"], *(row for s in stages for row in s["audiences"])]:
         # Who is named in a decision is for the log's readers, not for every caller.
         audience["people"] = len(audience["people"])
     dates = {
