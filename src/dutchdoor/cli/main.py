@@ -19,6 +19,7 @@ from dutchdoor.cli import (
     practice,
     reaudit,
     release,
+    release_combinations,
     release_outside,
     release_risk,
     serving,
@@ -61,6 +62,7 @@ release_outside.register(release.app)
 app.add_typer(audit.app, name="audit")
 release_risk.register(release.app)
 practice.register(release.app)
+release_combinations.register(release.app)
 app.add_typer(release.app, name="release")
 app.add_typer(people.people, name="people")
 app.add_typer(people.grants, name="grants")

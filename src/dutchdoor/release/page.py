@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dutchdoor.audit.summary import AuditSummary
 from dutchdoor.clock import to_iso
 from dutchdoor.evidence.decision import Decision, Depth, Level
+from dutchdoor.release.combinations.check import combination_lines
 from dutchdoor.release.model import AUDIENCES, State
 from dutchdoor.release.page_terms import outside_lines, review_line, terms_sections
 
@@ -76,7 +77,8 @@ def decision_page(
     lines += [line for line in (review_line(decision),) if line]
     lines += ["", "## Who may do what", ""]
     lines += _audiences(decision)
-    lines += ["", "Everybody else is refused.", "", "## What holds them back", ""]
+    lines += ["", "Everybody else is refused.", "", *combination_lines(decision)]
+    lines += ["", "## What holds them back", ""]
     lines += _limits(decision)
     lines += ["", "## What it stands on", ""]
     lines += _audit(decision, summary)

@@ -58,7 +58,7 @@ from dutchdoor.release.standing import (
     signed,
     to_compile,
 )
-from dutchdoor.release.terms import must_be_apart, must_be_audited
+from dutchdoor.release.terms import must_be_apart, must_stand
 
 __all__ = ["Release", "sign_birth"]
 
@@ -148,7 +148,7 @@ class Release:
             supersedes=before.id if before else "",
             now_ms=self._clock.now_ms(),
         )
-        must_be_audited(decision, summary, self._card(summary))
+        must_stand(decision, summary, self._card(summary))
         body = fresh_body(decision, reasons)
         name = "proposal_" + random_part(12)
         document = document_of(
@@ -333,7 +333,7 @@ class Release:
         decision = decision_of(read_document(self.document(name)))
         level_of(str(decision.level))
         summary = find_summary(self._audits, decision.audit, audit_keys(self._trust))
-        must_be_audited(decision, summary, self._card(summary))
+        must_stand(decision, summary, self._card(summary))
         profile = self._profile(decision.terms)
         must_be_met(profile, decision.terms, decision.not_before_ms, self._trust.outside)
         self._register.refresh()

@@ -11,6 +11,7 @@ from dutchdoor.audit.summary import AuditSummary
 from dutchdoor.errors import Invalid, Refused
 from dutchdoor.evidence.decision import Decision, Level
 from dutchdoor.evidence.terms import ComponentAccess, ComponentTerms, Terms
+from dutchdoor.release.combinations.check import check_combination
 from dutchdoor.release.model import DAY_MS, DEFAULTS
 from dutchdoor.release.profiles.model import NO_PROFILE
 
@@ -22,6 +23,7 @@ __all__ = [
     "must_agree",
     "must_be_apart",
     "must_be_audited",
+    "must_stand",
     "placeholders",
 ]
 
@@ -119,6 +121,15 @@ def must_be_apart(summary: AuditSummary, approvers: Iterable[str]) -> None:
     if set(approvers) & set(summary.auditor_keys):
         message = "a key signed the audit and cannot approve what the audit is about"
         raise Refused(message, code="duties_not_separate", hint="another person approves")
+
+
+def must_stand(decision: Decision, summary: AuditSummary, card: ProbeCard) -> None:
+    """Raises where no such decision is made, neither proposed nor approved.
+
+    Raises Invalid: as `must_be_audited`. Raises Refused: it opens a forbidden combination.
+    """
+    must_be_audited(decision, summary, card)
+    check_combination(decision)
 
 
 def must_be_audited(decision: Decision, summary: AuditSummary, card: ProbeCard) -> None:

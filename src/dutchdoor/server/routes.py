@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dutchdoor.server import pages
-from dutchdoor.server.api import chat, completions, limitations, log, own, requests
+from dutchdoor.server.api import chat, completions, limitations, log, own, release, requests
 from dutchdoor.server.doors import Route, Who
 from dutchdoor.server.http import Exchange
 from dutchdoor.server.openapi import document
@@ -83,6 +83,21 @@ ROUTES: tuple[Route, ...] = (
         limitations.limitations,
         Who.PERSON,
         "Say what the model cannot do, by the release decision in force.",
+    ),
+    Route(
+        "GET",
+        "/v1/dutchdoor/release/combinations",
+        release.combinations,
+        Who.PERSON,
+        "Say what the decision in force makes possible, and which combinations it flags.",
+    ),
+    Route(
+        "POST",
+        "/v1/dutchdoor/release/what-if",
+        release.try_change,
+        Who.PERSON,
+        "Say what would change if a component or a depth were opened; opens nothing.",
+        release.WhatIfBody,
     ),
     Route(
         "GET",

@@ -1,7 +1,8 @@
 """The release in the terms of the Model Openness Framework, as its tool's YAML.
 
-It says what is released under which licence as far as that is stated; which class that makes is
-judged elsewhere. The framework's schema ships in no package: `docs/reference/outputs.md`.
+It says what is released under which licence as far as that is stated. Which class that makes by our
+reading of the framework's rules stands in its head, as a remark: the framework's tool judges.
+The framework's schema ships in no package: `docs/reference/outputs.md`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import yaml
 from dutchdoor.audit.outputs.facts import COMPONENTS
 from dutchdoor.audit.outputs.material import Material
 from dutchdoor.audit.outputs.model import File
+from dutchdoor.audit.outputs.mof_class import Licences, classify, progress_text
 from dutchdoor.audit.outputs.text import NOT_STATED, day
 
 __all__ = ["mof"]
@@ -74,11 +76,17 @@ def mof(material: Material) -> tuple[File, ...]:
     if treatment:
         release["treatment"] = treatment
     framework = {"name": "Model Openness Framework", "version": "1.0", "date": "2024-12-15"}
+    found = classify(
+        Licences(
+            {row.name: row.licence or None for row in facts.components}, distribution=licence or ""
+        )
+    )
     unstated = [name for name in COMPONENTS if name not in stated]
     head = [
         f"# audit {material.audit}, {day(material.stamp_ms)}{', DRAFT' if material.draft else ''}",
         f"# bundle {material.bundle}",
         f"# components {NOT_STATED}: {', '.join(unstated) or 'none'}",
+        f"# computed by the framework's rules, no conformity is claimed: {progress_text(found)}",
     ]
     text = yaml.safe_dump(
         {"framework": framework, "release": release},

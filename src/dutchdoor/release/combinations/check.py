@@ -1,0 +1,74 @@
+"""No decision with a forbidden combination; and what a decision makes possible, on its page."""
+
+from __future__ import annotations
+
+from dutchdoor.errors import Refused
+from dutchdoor.evidence.decision import Decision
+from dutchdoor.release.combinations.evaluate import answer
+from dutchdoor.release.combinations.model import (
+    ACTIVITIES,
+    CIRCLES,
+    Answer,
+    Circle,
+    Flag,
+    Standing,
+    Verdict,
+)
+from dutchdoor.release.combinations.opening import opening_of
+
+__all__ = ["answer_lines", "check_combination", "combination_lines"]
+
+_HOLDER = {"monitor": "The holder sees how it is used", "rescind": "The holder can take it back"}
+
+
+def check_combination(decision: Decision) -> None:
+    """Raises Refused where the decision opens a combination that the rules forbid.
+
+    A bundle's first decision, for its audit alone, is no proposal and not held to this.
+    """
+    found = answer(opening_of(decision)).forbidden
+    if found:
+        first = found[0]
+        names = ", ".join(flag.name for flag in found)
+        message = f"a forbidden combination ({names}): {first.reason}"
+        raise Refused(message, code="combination_forbidden", hint=first.mend)
+
+
+def combination_lines(decision: Decision) -> list[str]:
+    """The part of a decision's page about what it makes possible, as Markdown; with headings."""
+    return answer_lines(answer(opening_of(decision)), ways=False)
+
+
+def answer_lines(found: Answer, *, ways: bool = True) -> list[str]:
+    """An answer as Markdown, with headings. ways: name the ways to each activity too."""
+    lines = ["## What this makes possible", ""]
+    lines += [f"- {_standing_text(row, ways=ways)}" for row in found.standings]
+    if found.for_good:
+        lines.append(f"- Copies that do not come back: {', '.join(found.for_good)}")
+    lines += ["", "## What to look at twice", ""]
+    return lines + (_flag_lines(found) or ["No combination that the rules know as risky."])
+
+
+def _standing_text(row: Standing, *, ways: bool) -> str:
+    if row.activity.of_the_holder:
+        why = "" if row.enabled else f". {row.ways[0].reason}"
+        return f"{_HOLDER[row.activity]}: {'yes' if row.enabled else 'no'}{why}"
+    what = f"{row.activity.capitalize()} ({ACTIVITIES[row.activity]})"
+    if row.circle is None:
+        return f"{what}: nobody"
+    inward = ", and those let in further" if row.circle is not Circle.AUDITORS else ""
+    known = ", ".join(way.name.replace("_", " ") for way in row.ways)
+    return f"{what}: {CIRCLES[row.circle]}{inward}" + f"; ways: {known}" * ways
+
+
+def _flag_lines(found: Answer) -> list[str]:
+    return [f"- {_flag_text(flag)}" for flag in (*found.forbidden, *_risky(found))]
+
+
+def _risky(found: Answer) -> tuple[Flag, ...]:
+    return tuple(flag for flag in found.flags if flag.verdict is Verdict.RISKY)
+
+
+def _flag_text(flag: Flag) -> str:
+    figures = f" ({flag.arithmetic})" if flag.arithmetic else ""
+    return f"**{flag.verdict.capitalize()}** for {CIRCLES[flag.circle]}: {flag.reason}{figures}"
