@@ -22,7 +22,7 @@ from dutchdoor.release.risk.assumptions import ASSUMPTIONS_NAME, load_assumption
 from dutchdoor.release.risk.estimate import Estimate, Subject, estimate
 from dutchdoor.release.risk.evidence import Item, evidence_of, index
 from dutchdoor.release.risk.model import CustodyFacts
-from dutchdoor.release.risk.worksheet import WORKSHEET_NAME, Facts, must_be_complete
+from dutchdoor.release.risk.worksheet import WORKSHEET_NAME, Facts, must_be_complete, rows_of
 
 EXAMPLE = Path(__file__).parent / "risk-smollm2"
 KEPT = ("estimate.json", "estimate.html", "levels.png")
@@ -79,8 +79,9 @@ def make(folder: Path) -> Estimate:
     document = linked(read_document(path), items)
     must_be_complete(document, Facts(subject.model, subject.bundle, subject.audit), items)
     write_document(path, document)
+    rows = tuple(row.id for row in rows_of(document))
     made = estimate(
-        Subject(subject.model, subject.bundle, summary.digest, digest_of(path)),
+        Subject(subject.model, subject.bundle, summary.digest, digest_of(path), rows),
         load_assumptions(folder / ASSUMPTIONS_NAME),
         CUSTODY,
         amend_figures(audit.path, subject.bundle),

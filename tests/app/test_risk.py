@@ -130,6 +130,7 @@ def test_from_nothing_to_a_proposal_that_names_what_it_rests_on(house: Workspace
     assert cli(house, "release", "estimate").exit_code == 2, "no assumptions yet"
     assert cli(house, "release", "estimate", "--new").exit_code == 0
     assert cli(house, "release", "estimate", "--new").exit_code == 1, "never over what is written"
+    assert cli(house, "release", "worksheet", "check").exit_code == 2, "no worksheet yet"
     assert cli(house, "release", "worksheet", "make").exit_code == 0
     left = cli(house, "release", "worksheet", "check")
     assert left.exit_code == 1
@@ -173,6 +174,10 @@ def test_an_estimate_of_another_level_or_with_a_gap_in_the_worksheet_is_not_name
     audit = find_audit(house, None)
     path = house.places.release / "worksheet.md"
     document = read_document(path)
+    write_document(path, document.with_front(level="hosted"))
+    with pytest.raises(Refused) as refused:
+        name_in_proposal(house, audit, proposal, make_estimate(house, audit, Changes()))
+    assert refused.value.code == "other_level"
     write_document(path, document.with_front(written_by=""))
     with pytest.raises(Invalid) as caught:
         name_in_proposal(house, audit, proposal, make_estimate(house, audit, Changes()))

@@ -12,13 +12,14 @@ from dutchdoor.app.bundles import Bundle, find_bundle
 from dutchdoor.app.governance import release_of
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.audit.document import (
+    Document,
     digest_of,
     read_document,
     write_bytes,
     write_document,
 )
 from dutchdoor.audit.service import Audit
-from dutchdoor.errors import Invalid, NotInForce, Refused, Unavailable
+from dutchdoor.errors import Invalid, NotFound, NotInForce, Refused, Unavailable
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.openness import Level
 from dutchdoor.release.risk.amend import amend_figures
@@ -46,6 +47,7 @@ __all__ = [
     "check_worksheet",
     "custody_facts",
     "make_estimate",
+    "must_fit",
     "name_in_proposal",
     "new_assumptions",
     "new_worksheet",
@@ -98,8 +100,7 @@ def worksheet_evidence(audit: Audit) -> tuple[Item, ...]:
 
 def check_worksheet(workspace: Workspace, audit: Audit) -> tuple[Problem, ...]:
     """What is wrong with the worksheet. Raises NotFound: there is none."""
-    document = read_document(worksheet_path(workspace))
-    return problems_of(document, _facts(audit), evidence_of(audit))
+    return problems_of(_worksheet(workspace), _facts(audit), evidence_of(audit))
 
 
 def custody_facts(workspace: Workspace, bundle: Bundle) -> CustodyFacts:
@@ -149,8 +150,9 @@ def make_estimate(workspace: Workspace, audit: Audit, changes: Changes) -> Estim
     bundle = find_bundle(workspace, audit.subject.bundle)
     path = worksheet_path(workspace)
     sheet = ""
+    rows: tuple[str, ...] = ()
     if path.is_file():
-        _rows_must_be_there(assumptions, path)
+        rows = _rows_named(assumptions, read_document(path))
         sheet = digest_of(path)
     summary = audit.summary()
     subject = Subject(
@@ -158,6 +160,7 @@ def make_estimate(workspace: Workspace, audit: Audit, changes: Changes) -> Estim
         bundle=bundle.digest,
         audit="" if summary is None else summary.digest,
         worksheet=sheet,
+        rows=rows,
     )
     facts = custody_facts(workspace, bundle)
     measured = amend_figures(audit.path, bundle.digest)
@@ -183,42 +186,63 @@ def write_into(folder: Path, made: Estimate) -> Path:
     return page
 
 
+def must_fit(workspace: Workspace, audit: Audit, proposal: str, made: Estimate) -> Document:
+    """The proposal's document, where the estimate and the worksheet are about the same.
+
+    Raises NotFound: no such proposal or no worksheet. Raises Refused: another bundle or level, or a
+    proposal of before there were terms. Raises Invalid: the worksheet is not complete.
+    """
+    document = read_document(release_of(workspace).document(proposal))
+    front = document.front
+    if not isinstance(front.get("terms"), dict):
+        message = f"{proposal} has no terms that could name an estimate"
+        raise Refused(message, code="no_terms", hint="propose anew: dutchdoor release propose")
+    if front.get("bundle") != made.body["bundle"]:
+        raise Refused(f"{proposal} is about another bundle", code="other_bundle")
+    level = front.get("level")
+    if level != made.body["settings"]["level"]:
+        message = f"{proposal} is about level {level}, the estimate about another"
+        raise Refused(message, code="other_level", hint=f"estimate with --level {level}")
+    sheet = _worksheet(workspace)
+    must_be_complete(sheet, _facts(audit), evidence_of(audit))
+    if sheet.front["level"] != level:
+        message = f"the worksheet is about level {sheet.front['level']}"
+        raise Refused(message, code="other_level", hint="think it through for this level too")
+    return document
+
+
 def name_in_proposal(workspace: Workspace, audit: Audit, proposal: str, made: Estimate) -> None:
     """Put the digests of estimate, assumptions and worksheet into a proposal's references.
 
-    The proposal's text changes by it: approvals given before are void.
-    Raises NotFound: no such proposal. Raises Refused: it is of another bundle, or of before there
-    were terms. Raises Invalid: the worksheet is missing or not complete.
+    The proposal's text changes by it: approvals given before are void. Raises as `must_fit`.
+    Raises Invalid: the proposal would not read any more; it is then as it was.
     """
-    release = release_of(workspace)
-    path = release.document(proposal)
-    document = read_document(path)
-    terms = document.front.get("terms")
-    if not isinstance(terms, dict):
-        message = f"{proposal} has no terms that could name an estimate"
-        raise Refused(message, code="no_terms", hint="propose anew: dutchdoor release propose")
-    if document.front.get("bundle") != made.body["bundle"]:
-        raise Refused(f"{proposal} is about another bundle", code="other_bundle")
-    if document.front.get("level") != made.body["settings"]["level"]:
-        level = document.front.get("level")
-        message = f"{proposal} is about level {level}, the estimate about another"
-        raise Refused(message, code="other_level", hint=f"estimate with --level {level}")
-    sheet = read_document(worksheet_path(workspace))
-    must_be_complete(sheet, _facts(audit), evidence_of(audit))
+    document = must_fit(workspace, audit, proposal, made)
     rests_on: Mapping[str, str] = made.body["rests_on"]
     digests = (made.digest, rests_on["assumptions"], rests_on["worksheet"])
-    kept = [row for row in terms.get("references", []) if row.get("name") not in REFERENCES]
+    terms = document.front["terms"]
+    rows = terms.get("references")
+    named = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    kept = [row for row in named if row.get("name") not in REFERENCES]
     added = [
         {"name": name, "digest": digest} for name, digest in zip(REFERENCES, digests, strict=True)
     ]
-    changed = document.with_front(terms={**terms, "references": [*kept, *added]})
-    before = document.encode()
-    write_document(path, changed)
-    try:
-        release.proposal(proposal)
-    except Invalid:
+    path = release_of(workspace).document(proposal)
+    before, read = path.read_bytes(), _reads(workspace, proposal)
+    write_document(path, document.with_front(terms={**terms, "references": [*kept, *added]}))
+    if read and not _reads(workspace, proposal):
         write_bytes(path, before)
-        raise
+        message = f"{proposal} has no room for three more references"
+        raise Invalid(message, code="bad_proposal", hint="shorten its terms first")
+
+
+def _reads(workspace: Workspace, proposal: str) -> bool:
+    """Whether the proposal states a decision; a draft with places left to write in does not."""
+    try:
+        release_of(workspace).proposal(proposal)
+    except Invalid:
+        return False
+    return True
 
 
 @contextmanager
@@ -260,10 +284,18 @@ def _in_force(workspace: Workspace, bundle: Bundle) -> Decision | None:
         return None
 
 
-def _rows_must_be_there(assumptions: Assumptions, path: Path) -> None:
-    """Raises Invalid: a threat names a row that the worksheet does not have."""
-    front = read_document(path).front
-    rows = front.get("rows")
+def _worksheet(workspace: Workspace) -> Document:
+    """The worksheet. Raises NotFound: there is none."""
+    path = worksheet_path(workspace)
+    if not path.is_file():
+        hint = "begin with 'dutchdoor release worksheet make'"
+        raise NotFound("there is no worksheet yet", code="no_worksheet", hint=hint)
+    return read_document(path)
+
+
+def _rows_named(assumptions: Assumptions, document: Document) -> tuple[str, ...]:
+    """The ids of the worksheet's rows. Raises Invalid: a threat names one that is not there."""
+    rows = document.front.get("rows")
     named = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     known = {str(row.get("id")) for row in named}
     lost = sorted({row.row for row in assumptions.threats if row.row} - known)
@@ -271,6 +303,7 @@ def _rows_must_be_there(assumptions: Assumptions, path: Path) -> None:
         message = f"{ASSUMPTIONS_NAME} names rows that {WORKSHEET_NAME} lacks: {', '.join(lost)}"
         hint = "write the row, or leave 'row' empty: ''"
         raise Invalid(message, code="no_worksheet_row", hint=hint)
+    return tuple(sorted(known))
 
 
 def _must_be_new(path: Path, code: str) -> None:

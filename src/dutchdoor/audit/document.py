@@ -128,25 +128,27 @@ def fill(body: str, name: str, text: str) -> str:
     return f"{before}{part}{after if closed else ''}"
 
 
-def read_yaml(text: str, *, where: str) -> Any:
+def read_yaml(text: str, *, where: str, fenced: bool = True) -> Any:
     """The plain YAML value of `text` (unverified).
+
+    fenced: it is a document's front matter; a whole file of YAML has no fence above it.
 
     Raises Invalid: not YAML, an alias, a repeated key, or a value that is neither text, a whole
     number, true, false, null, a list nor a mapping.
     """
     # Parsing is slow and an audit reads the same pages many times; callers may change their copy.
-    return copy.deepcopy(_parse(text, where))
+    return copy.deepcopy(_parse(text, f"front matter of {where}" if fenced else where, int(fenced)))
 
 
 @lru_cache(maxsize=PARSED_MAX)
-def _parse(text: str, where: str) -> Any:
+def _parse(text: str, where: str, lines_above: int) -> Any:
     try:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, stricter than it
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
-        place = "" if line is None else f", line {line + 2}"
+        place = "" if line is None else f", line {line + 1 + lines_above}"
         problem = getattr(error, "problem", None) or "not YAML"
-        raise Invalid(f"front matter of {where}{place}: {problem}", code="bad_document") from error
+        raise Invalid(f"{where}{place}: {problem}", code="bad_document") from error
     _check_plain(value, where)
     return value
 
@@ -227,4 +229,4 @@ def _check_plain(value: Any, where: str) -> None:
             _check_plain(item, where)
     else:
         kind = type(value).__name__
-        raise Invalid(f"the front matter of {where} holds a {kind}", code="bad_document")
+        raise Invalid(f"{where} holds a {kind}", code="bad_document")

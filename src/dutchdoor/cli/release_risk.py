@@ -11,6 +11,7 @@ from dutchdoor.app.risk import (
     Changes,
     check_worksheet,
     make_estimate,
+    must_fit,
     name_in_proposal,
     new_assumptions,
     new_worksheet,
@@ -117,6 +118,8 @@ def estimate(
         return
     found = find_audit(opened, audit)
     made = make_estimate(opened, found, Changes(seed, _level(level) if level else None))
+    if proposal is not None:
+        must_fit(opened, found, proposal, made)
     page = write_estimate(opened, made)
     if proposal is not None:
         name_in_proposal(opened, found, proposal, made)

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from dutchdoor import canonical
+from dutchdoor.audit.amend.plan import ARMS
 from dutchdoor.audit.amend.results import AMEND_NAME
 from dutchdoor.errors import Invalid
 from dutchdoor.release.risk.amend import amend_figures
+from tests.audit.amend.test_run import Runtime, amend
+from tests.audit.parts import People, collected
 
 BUNDLE = "sha256:" + "a" * 64
 
@@ -74,6 +77,16 @@ def test_a_model_without_a_safeguard_is_not_taken_for_a_robust_one(tmp_path: Pat
     assert found.arm == ""
     assert found.remaining == found.refusal
     assert found.refusal.high < 0.2
+
+
+def test_what_a_run_leaves_in_an_audit_is_what_is_read(tmp_path: Path) -> None:
+    audit = collected(tmp_path, People())
+    amend(audit, Runtime(safe=True))
+    found = amend_figures(audit.path, BUNDLE)
+    assert found is not None
+    assert found.complete
+    assert found.arm in ARMS
+    assert (found.refusal.low, found.refusal.high) == (0.85, 0.95)
 
 
 def test_no_test_is_none_and_another_bundles_test_is_refused(tmp_path: Path) -> None:

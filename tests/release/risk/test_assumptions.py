@@ -61,6 +61,14 @@ def test_what_is_no_file_of_assumptions_is_our_error(text: str) -> None:
     refused(text)
 
 
+def test_a_slip_of_the_pen_is_named_by_its_line() -> None:
+    text = fresh_assumptions().replace("  seed: 1 ", "  seed: [1 ", 1)
+    line = text[: text.index("seed: [")].count("\n") + 1
+    said = refused(text)
+    assert said.startswith("assumptions.yaml, line ")
+    assert line <= int(said.split("line ")[1].split(":")[0]) <= line + 1
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_with_our_error(data: bytes) -> None:
     with pytest.raises(Invalid):

@@ -117,7 +117,7 @@ def read_assumptions(data: bytes, where: str = ASSUMPTIONS_NAME) -> Assumptions:
     if len(data) > DOCUMENT_BYTES_MAX:
         raise Invalid(f"{where} is too large", code="document_too_large")
     try:
-        value = read_yaml(data.decode(), where=where)
+        value = read_yaml(data.decode(), where=where, fenced=False)
     except UnicodeDecodeError as error:
         raise Invalid(f"{where} is not UTF-8", code="bad_document") from error
     reader = _Reader()

@@ -41,13 +41,14 @@ _NOTHING = 1e-300
 class Subject:
     """What is estimated, and the digests of what the estimate rests on, "" for what is not there.
 
-    audit: of its signed summary. worksheet: of the worksheet of marginal risk.
+    audit: of its signed summary. worksheet: of the worksheet of marginal risk; rows: its rows' ids.
     """
 
     model: str
     bundle: str
     audit: str
     worksheet: str
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def estimate(
         "leak": _leak(simulation, settings),
         "what_if": _what_if(assumptions, facts, simulation),
         "moved_by": _moved_by(simulation, settings),
-        "notes": list(_notes(facts, amend, subject)),
+        "notes": list(_notes(facts, amend, subject, assumptions)),
     }
     return Estimate(body, simulation, settings)
 
@@ -253,7 +254,9 @@ def _bar(bar: Bar) -> dict[str, str]:
     }
 
 
-def _notes(facts: CustodyFacts, amend: AmendFigures | None, subject: Subject) -> Sequence[str]:
+def _notes(
+    facts: CustodyFacts, amend: AmendFigures | None, subject: Subject, assumptions: Assumptions
+) -> Sequence[str]:
     notes = []
     if facts.keys_together:
         notes.append(
@@ -277,6 +280,13 @@ def _notes(facts: CustodyFacts, amend: AmendFigures | None, subject: Subject) ->
         )
     if not subject.worksheet:
         notes.append("there is no worksheet of marginal risk: uplift rests on nothing written down")
+        return notes
+    alone = [row.id for row in assumptions.threats if not row.row]
+    if alone:
+        notes.append(f"threats that rest on no row of the worksheet: {', '.join(alone)}")
+    lost = sorted(set(subject.rows) - {row.row for row in assumptions.threats})
+    if lost:
+        notes.append(f"rows of the worksheet that the estimate leaves out: {', '.join(lost)}")
     return notes
 
 
