@@ -24,6 +24,7 @@ from dutchdoor.custody.opening import (
 from dutchdoor.custody.shares import wrap_shares
 from dutchdoor.errors import DutchdoorError, Invalid, NotInForce, Refused, Tampered, Unavailable
 from dutchdoor.evidence.model import Entry, EntryKind, Recorded
+from dutchdoor.evidence.terms import Terms
 from dutchdoor.ids import DecisionId
 from tests.custody.parts import BUNDLE, OTHER_BUNDLE, Quorum, decision_on
 
@@ -121,6 +122,17 @@ def test_a_decision_outside_its_dates_opens_nothing(
         not_after_ms=decision.not_after_ms - moved_ms,
     )
     assert isinstance(refusal(lambda: opened(quorum)), NotInForce)
+
+
+def test_a_decision_whose_day_of_review_was_missed_opens_nothing(
+    quorum: Quorum, clock: FixedClock
+) -> None:
+    decision = quorum.decisions.by_bundle[BUNDLE]
+    terms = Terms(review_by_ms=clock.now_ms())
+    quorum.decisions.by_bundle[BUNDLE] = replace(decision, terms=terms)
+    assert isinstance(refusal(lambda: opened(quorum)), NotInForce)
+    assert quorum.record.entries == []
+    assert answered(quorum) == 0
 
 
 def test_a_decision_on_another_bundle_opens_nothing(quorum: Quorum, clock: FixedClock) -> None:

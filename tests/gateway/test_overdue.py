@@ -13,6 +13,7 @@ from dutchdoor.evidence.decision import Audience, Depth, GuardTerms, Level
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.reaudit import DUE_KIND, RENEWAL_KIND, Due, Renewal
 from dutchdoor.evidence.statement import sign_statement
+from dutchdoor.evidence.terms import Terms
 from dutchdoor.gateway.model import Event, Finished, Stopped
 from tests.gateway.house import BUNDLE, House, chat, collect
 from tests.gateway.test_watch import CUT_S_MAX, check_cut, cut_by
@@ -65,6 +66,22 @@ def test_nothing_begins_while_an_audit_is_overdue_and_a_renewal_opens_again(hous
                 while not isinstance(last, Finished) and time.monotonic() < end_s:
                     last = (await collect(gateway, key, chat("one two")))[-1]
                 assert isinstance(last, Finished)
+
+    asyncio.run(run())
+    house.check()
+
+
+def test_nothing_begins_once_the_day_of_review_was_missed(house: House) -> None:
+    house.decide(terms=Terms(review_by_ms=house.clock.now_ms() - 1))
+    key = house.granted()
+
+    async def run() -> None:
+        with house.twin():
+            async with house.gateway() as gateway:
+                (refused,) = await collect(gateway, key, chat("one two"))
+                assert isinstance(refused, Stopped)
+                assert refused.code == "decision_review_overdue"
+                assert "was to be reviewed by" in refused.message
 
     asyncio.run(run())
     house.check()

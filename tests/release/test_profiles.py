@@ -114,6 +114,8 @@ def test_a_decision_waits_for_the_regulator_and_says_so(tmp_path: Path) -> None:
     assert "2 of 2 needed: ines, tomas." in page
     assert "Signatures from outside, beside the approvals: regulator." in page
     assert "Liable: Ada, ada@example.org" in page
+    house.release.document(name).with_name("approvals.json").unlink()
+    assert house.release.show(third.decision.id) == page, "who signed is what the log says"
     report = verify(tmp_path / "evidence", encode_trust(house.people.trust))
     assert not report.findings
 

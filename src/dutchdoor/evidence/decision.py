@@ -29,6 +29,7 @@ __all__ = [
     "Trust",
     "open_decision",
     "open_revocation",
+    "signers_of",
 ]
 
 DECISION_KIND = "release_decision"
@@ -209,6 +210,16 @@ def open_decision(envelope: bytes, trust: Trust) -> Decision:
         demanded = {key: trust.outside[key]} if key in trust.outside else {}
         open_statement(envelope, kind=DECISION_KIND, keys=demanded, signatures_min=1)
     return decision
+
+
+def signers_of(envelope: bytes, trust: Trust) -> frozenset[str]:
+    """Key ids of all whom `trust` knows and who signed the decision in `envelope` (unverified).
+
+    Raises Invalid: malformed, or a wrong signature by one of them.
+    """
+    everyone = {**trust.holder, **trust.approvers, **trust.outside}
+    statement = open_statement(envelope, kind=DECISION_KIND, keys=everyone, signatures_min=1)
+    return frozenset(statement.signers)
 
 
 def open_revocation(envelope: bytes, trust: Trust) -> Revocation:

@@ -26,7 +26,14 @@ from typing import Any
 
 from dutchdoor.clock import to_iso
 from dutchdoor.errors import Invalid, NotInForce, Refused
-from dutchdoor.evidence.decision import Decision, Level, Trust, open_decision, open_revocation
+from dutchdoor.evidence.decision import (
+    Decision,
+    Level,
+    Trust,
+    open_decision,
+    open_revocation,
+    signers_of,
+)
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.panel_book import PANEL_KINDS, Panel, PanelBook
 from dutchdoor.evidence.reader import LogReader
@@ -96,6 +103,7 @@ class DecisionRegister:
         self._position = 0
         self._steps: dict[str, list[Step]] = {}
         self._known: set[str] = set()
+        self._signers: dict[str, frozenset[str]] = {}
         self._revoked: set[str] = set()
         self._reviews = Reviews(trust)
         self._panels = PanelBook(trust)
@@ -190,6 +198,11 @@ class DecisionRegister:
         with self._lock:
             return self._reviews.dues(bundle)
 
+    def signers(self, decision: str) -> frozenset[str]:
+        """Key ids of those who signed that decision, as the log has it; none if it never did."""
+        with self._lock:
+            return self._signers.get(decision, frozenset())
+
     def history(self, bundle: str) -> Sequence[Step]:
         """All that was ever decided about `bundle`, in the log's order."""
         with self._lock:
@@ -270,6 +283,7 @@ class DecisionRegister:
             if entry.kind is EntryKind.DECISION_SIGNED:
                 decision = self._check_decision(entry.body)
                 self._known.add(decision.id)
+                self._signers[decision.id] = signers_of(_envelope(entry.body), self._trust)
                 self._reviews.named(decision, entry.time_ms)
                 self._stages.decided(index, decision)
                 self._steps.setdefault(decision.bundle, []).append(Step(index, decision, ""))

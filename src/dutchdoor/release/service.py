@@ -282,12 +282,12 @@ class Release:
             name = found.decision.id
         standing = signed(self._register, name, self._clock.now_ms())
         closed = standing.decision.level is Level.FULLY_CLOSED
-        approved, outside = self._approved(standing.decision)
+        keys = self._register.signers(standing.decision.id)
         return decision_page(
             standing.decision,
             state=standing.state,
-            approved_by=("the holder",) if closed else approved,
-            outside_by=outside,
+            approved_by=("the holder",) if closed else self._quorum.approvers(keys),
+            outside_by=self._quorum.outside(standing.decision, keys),
             approvals_min=1 if closed else self._trust.approvals_min,
             why_revoked=standing.reason,
             summary=self._summary(standing.decision),
@@ -381,14 +381,6 @@ class Release:
             outside_by=self._quorum.outside(decision, approved),
             outside_missing=self._quorum.missing(decision, approved),
         )
-
-    def _approved(self, decision: Decision) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Who approved a signed decision, and who outside signed it, as its files still tell."""
-        for name in self.proposals():
-            found = self._approvals(name).count(decision).approved
-            if found:
-                return self._quorum.approvers(found), self._quorum.outside(decision, found)
-        return (), ()
 
     def _summary(self, decision: Decision) -> AuditSummary | None:
         if not decision.audit:
