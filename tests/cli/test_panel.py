@@ -73,6 +73,8 @@ def test_a_panel_from_the_keys_to_the_verified_outcome(
     name = opening["panel"]
     assert refused(house, "vote", name, "--as", "cleo", "--approve", "yes") == "bad_panel"
     clock.advance(1_000)
+    for unclear in ([], ["--approve", "yes", "--blank"]):
+        assert refused(house, "vote", name, "--as", "cleo", *unclear) == "bad_panel"
     panel(house, "vote", name, "--as", "cleo", "--approve", "yes")
     assert refused(house, "vote", name, "--as", "cleo", "--approve", "no") == "decision_rejected"
     assert refused(house, "close", name) == "decision_rejected"

@@ -240,6 +240,7 @@ def vote(
         list[str] | None, typer.Option("--approve", help="An option you approve; repeat it.")
     ] = None,
     rank: Annotated[str, typer.Option(help="A ranking: 'a > b = c'; what is left is last.")] = "",
+    blank: Annotated[bool, typer.Option("--blank", help="Vote for none of the options.")] = False,
     reason: Annotated[str, typer.Option(help="What is to be read beside the outcome.")] = "",
     out: Annotated[
         Path | None, typer.Option("--out", help="Sign only, into this file; record elsewhere.")
@@ -259,6 +260,9 @@ def vote(
         if not panel or not member:
             hint = "dutchdoor panel vote PANEL --as NAME --approve OPTION"
             raise Invalid("say on which panel, and as whom", code="bad_panel", hint=hint)
+        if [bool(rank), bool(approve), blank].count(True) != 1:
+            hint = "give --approve, --rank or --blank; a vote is final"
+            raise Invalid("say for what, in one way", code="bad_panel", hint=hint)
         choice = ranks_of(rank) if rank else [list(approve)] if approve else []
         envelope = panels.ballot(panel, member_signer(opened.places, member), choice, reason)
     if out is not None:
