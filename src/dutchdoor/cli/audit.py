@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dutchdoor.app.bundles import find_bundle
+from dutchdoor.app.dues import dues_of
 from dutchdoor.app.governance import collect as collect_artifacts
 from dutchdoor.app.governance import find_audit, signer_of, start_audit
 from dutchdoor.app.workspace import open_workspace
@@ -14,8 +15,8 @@ from dutchdoor.audit.documents.people import clocks
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.model import AuditStatus, DocumentKind, FindingStatus, Scale
 from dutchdoor.audit.view import write_view
-from dutchdoor.cli import amending, auditors, documents, evaluating
-from dutchdoor.cli.audit_times import clock_lines, clock_values, due_lines, due_values, dues_of
+from dutchdoor.cli import amending, auditors, console, documents, evaluating
+from dutchdoor.cli.audit_times import clock_lines, clock_values, due_lines, due_values
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.cli.outputs import outputs
 from dutchdoor.errors import Invalid
@@ -30,6 +31,7 @@ evaluating.add_to(app)
 amending.add_to(app)
 documents.add_to(app)
 auditors.add_to(app)
+console.add_to(app)
 
 AuditOption = Annotated[
     str | None, typer.Option("--audit", help="Which audit; default: the latest.")

@@ -9,29 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dutchdoor.app.reaudit import Matter, matters
-from dutchdoor.app.workspace import Workspace
+from dutchdoor.app.dues import Shown
 from dutchdoor.audit.documents.people import Clocks
 from dutchdoor.clock import to_iso
-from dutchdoor.errors import DutchdoorError
 
-__all__ = ["Shown", "clock_lines", "clock_values", "due_lines", "due_values", "dues_of"]
+__all__ = ["clock_lines", "clock_values", "due_lines", "due_values"]
 
 MINUTE_MS = 60_000
-
-Shown = tuple[Matter, str]
-"""What is due, and its state now."""
-
-
-def dues_of(workspace: Workspace, bundle: str) -> tuple[tuple[Shown, ...], str]:
-    """What makes an audit of this bundle due, and why that cannot be said ("" where it can)."""
-    try:
-        now_ms = workspace.clock.now_ms()
-        rows = [row for row in matters(workspace) if row.due.bundle == bundle]
-    except DutchdoorError as error:
-        # The documents can be shown all the same; that nothing is due must not be inferred.
-        return (), f"{error.message} [{error.code}]"
-    return tuple((row, row.state(now_ms)) for row in rows), ""
 
 
 def clock_lines(clocks: Sequence[Clocks]) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from dutchdoor.errors import Invalid
@@ -20,6 +21,7 @@ __all__ = [
     "Form",
     "Shape",
     "check_form",
+    "form_problems",
     "unfinished",
 ]
 
@@ -120,6 +122,31 @@ def check_form(
         _check_field(document, field, front)
     for section in form.sections:
         _check_section(document, section, body)
+
+
+def form_problems(
+    form: Form, front: Mapping[str, Any], body: str, head: frozenset[str]
+) -> list[tuple[str, str]]:
+    """All that `check_form` would find, one after the other: (field or section, what is wrong)."""
+    found: list[tuple[str, str]] = []
+    known = head | {field.name for field in form.fields}
+    unknown = [] if form.open else sorted(set(front) - known)
+    found += [(name, f"'{name}' is not one of its fields") for name in unknown]
+    found += [
+        (name, f"a field still says '{PLACEHOLDER}'")
+        for name, value in front.items()
+        if _holds_placeholder(value)
+    ]
+    checks: list[tuple[str, Callable[[], None]]] = [
+        (field.name, partial(_check_field, "", field, front)) for field in form.fields
+    ]
+    checks += [(name, partial(_check_section, "", name, body)) for name in form.sections]
+    for where, check in checks:
+        try:
+            check()
+        except Invalid as error:
+            found.append((where, error.message.removeprefix(" cannot be signed: ")))
+    return found
 
 
 def _check_field(document: str, field: Field, front: Mapping[str, Any]) -> None:

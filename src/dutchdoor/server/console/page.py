@@ -1,4 +1,4 @@
-"""The status page: plain, readable, without a script.
+"""The pages for people: plain, readable, without a script.
 
 The one door to Jinja in the server; values are escaped, undefined ones are our mistake.
 """
@@ -11,25 +11,33 @@ from typing import Any
 
 import jinja2
 
-__all__ = ["render_status", "style"]
+__all__ = ["render", "render_status", "style"]
 
 _FOLDER = "dutchdoor.server.console"
 
 
 @cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(_read("status.html").decode())
+def _template(name: str) -> jinja2.Template:
+    loader = jinja2.FunctionLoader(lambda found: _read(found).decode())
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, loader=loader
+    )
+    return environment.get_template(name)
+
+
+def render(name: str, facts: dict[str, Any]) -> bytes:
+    """The page of the template `name` (a file here) with `facts`, UTF-8."""
+    return _template(name).render(**facts).encode()
 
 
 def render_status(facts: dict[str, Any]) -> bytes:
-    """The page of `facts`, UTF-8."""
-    return _template().render(**facts).encode()
+    """The status page of `facts`, UTF-8."""
+    return render("status.html", facts)
 
 
-def style() -> bytes:
-    """The page's style sheet."""
-    return _read("status.css")
+def style(name: str = "status.css") -> bytes:
+    """A style sheet of these pages."""
+    return _read(name)
 
 
 def _read(name: str) -> bytes:
