@@ -11,6 +11,7 @@ import yaml
 from dutchdoor.audit.outputs.facts import COMPONENTS
 from dutchdoor.audit.outputs.mof_class import Licences, classify, progress_text, read_mof
 from dutchdoor.errors import Invalid
+from tests.audit.outputs.test_formats import files
 
 THREE = (
     "Model architecture",
@@ -193,3 +194,14 @@ def test_the_frameworks_own_files_have_the_classes_that_the_rules_give_them() ->
         met = [number for number in (3, 2, 1) if f"C{number}_100p" in path.name]
         found = classify(read_mof(path.read_bytes()))
         assert found.number == (min(met) if met else 0), path.name
+
+
+@pytest.mark.parametrize("kind", ["finished", "draft"])
+def test_the_output_says_in_its_head_what_the_rules_give_and_that_nothing_is_claimed(
+    kind: str,
+) -> None:
+    data = files(kind)["mof.yml"]
+    found = progress_text(classify(read_mof(data)))
+    head = [line for line in data.decode().splitlines() if line.startswith("#")]
+    line = f"# computed by the framework's rules, no conformity is claimed: {found}"
+    assert line in head

@@ -56,7 +56,8 @@ def _standing_text(row: Standing, *, ways: bool) -> str:
     what = f"{row.activity.capitalize()} ({ACTIVITIES[row.activity]})"
     if row.circle is None:
         return f"{what}: nobody"
-    inward = ", and those let in further" if row.circle is not Circle.AUDITORS else ""
+    alone = row.circle in {Circle.AUDITORS, Circle.PUBLIC}
+    inward = "" if alone else ", and those let in further"
     known = ", ".join(way.name.replace("_", " ") for way in row.ways)
     return f"{what}: {CIRCLES[row.circle]}{inward}" + f"; ways: {known}" * ways
 
