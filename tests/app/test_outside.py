@@ -100,11 +100,13 @@ def test_a_decision_made_on_the_command_line_waits_for_the_regulator_on_their_ow
         *("--components", str(folder / "components.yaml")),
     )
     name, document = found["proposal"], Path(found["document"])
-    refused = call("house", "approve", name, "--as", "approver-1")
-    assert refused.exit_code == 2
-    assert "[write here" in refused.stderr
+    for words in (["check", name], ["approve", name, "--as", "approver-1"]):
+        refused = call("house", *words)
+        assert refused.exit_code == 2
+        assert "[write here" in refused.stderr
     text = document.read_text().replace("key: '[write here: who]'", f"key: {key}")
     document.write_text(text.replace("by: '[write here: who]'", "by: the regulator"))
+    assert run("house", "check", name)["outside_missing"] == ["rita"]
     for approver in ("approver-1", "approver-2"):
         approval = run("house", "approve", name, "--as", approver)
         assert not approval["in_force"]

@@ -95,6 +95,30 @@ def propose(
     )
 
 
+@app.command("check")
+@command
+def check(
+    proposal: Annotated[str, typer.Argument(help="The proposal, proposal_….")],
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Say whether a proposal may be approved as it reads now, and who is to sign. Signs nothing."""
+    release = release_of(open_workspace(places_of(workspace)))
+    decision = release.check(proposal)
+    found = release.proposal(proposal)
+    Output(json_output).data(
+        {
+            "proposal": proposal,
+            "decision": decision.id,
+            "approvals_min": found.approvals_min,
+            "approved_by": list(found.approved_by),
+            "outside_missing": list(found.outside_missing),
+        },
+        f"{proposal} may be approved: {len(found.approved_by)} of {found.approvals_min} approvals"
+        + "".join(f"\n  from outside, {name} must sign too" for name in found.outside_missing),
+    )
+
+
 @app.command("approve")
 @command
 def approve(

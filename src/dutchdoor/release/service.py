@@ -195,7 +195,7 @@ class Release:
         is out of its dates. Raises Invalid: the text. Raises Unavailable: it cannot be recorded;
         nothing changed then.
         """
-        decision = self._decidable(name)
+        decision = self.check(name)
         envelope = self._approvals(name).sign(decision, signer)
         named = {key_id(signer.public_key): signer.name}
         return self._take(name, decision, envelope, named, enact=enact)
@@ -208,7 +208,7 @@ class Release:
         Raises Refused: too few approvals, approvals of another text, or as `approve`. Raises
         Invalid: the text, or approvals that do not verify. Raises Unavailable: as `approve`.
         """
-        decision = self._decidable(name)
+        decision = self.check(name)
         envelope = self._approvals(name).merge(decision, brought)
         taken = self._take(name, decision, envelope, {}, enact=True)
         if not taken.in_force:
@@ -328,8 +328,11 @@ class Release:
     def _approvals(self, name: str) -> Approvals:
         return Approvals(self.document(name).parent, self._trust)
 
-    def _decidable(self, name: str) -> Decision:
-        """The decision as its text reads now, where it may be approved at all."""
+    def check(self, name: str) -> Decision:
+        """The decision as its text reads now, where it may be approved at all; nobody signs.
+
+        Raises as `approve`, but for what is about the signer.
+        """
         decision = decision_of(read_document(self.document(name)))
         level_of(str(decision.level))
         summary = find_summary(self._audits, decision.audit, audit_keys(self._trust))
