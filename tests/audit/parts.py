@@ -183,7 +183,8 @@ Answer = Callable[[str], str]
 def openai_server(answer: Answer) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """A chat completions server on loopback; gives its base URL and what it was asked.
 
-    An answer of "GUARD" ends with the finish reason `content_filter`, one of "FAIL" with 503.
+    An answer of "GUARD" ends with the finish reason `content_filter`, one of "FAIL" with 503. Other
+    routes than chat completions are not found, as with most servers that are not ours.
     """
     asked: list[dict[str, Any]] = []
 
@@ -195,6 +196,9 @@ def openai_server(answer: Answer) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if not self.path.endswith("/chat/completions"):
+                self.send_error(404)
+                return
             asked.append({**body, "authorization": self.headers.get("Authorization", "")})
             text = answer(body["messages"][-1]["content"])
             stopped = text == "GUARD"

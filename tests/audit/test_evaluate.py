@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dutchdoor.audit.evaluate import SHORT_NAMES, log_digest, run_evaluations
+from dutchdoor.audit.evaluations.privacy import Canary
 from dutchdoor.audit.items import harmful, short_answers
 from dutchdoor.errors import Invalid, Unavailable
 from tests.audit.parts import (
@@ -181,3 +183,22 @@ def test_the_tasks_are_registered_for_other_harnesses() -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "True"
+
+
+def test_a_foreign_server_gives_the_figures_it_can_and_a_reason_for_the_rest(
+    tmp_path: Path,
+) -> None:
+    names = ("refusal", "canaries", "planted_canaries", "calibration", "extraction", "guard_recall")
+    planted = (Canary("the code is {}", "7391", "digits"),)
+    options = replace(OPTIONS, canaries=planted)
+    with openai_server(answer) as (url, _):
+        rows = {row.name: row for row in run_evaluations(names, endpoint(url), options, tmp_path)}
+    assert rows["refusal"].is_measured
+    told = {name: row.text for name, row in rows.items() if not row.is_measured}
+    assert set(told) >= {"canaries", "planted_canaries", "calibration", "guard_recall"}
+    assert all(text.startswith("not measured: ") for text in told.values())
+    assert "no log-probabilities" in told["calibration"]
+    assert "status 404" in told["planted_canaries"]
+    assert "7391" not in str(told)
+    # Nothing was read out of a server that gives nothing: no layer, and no false alarm.
+    assert "extraction" in told or rows["extraction"].score == "1.000"

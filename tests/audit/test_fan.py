@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dutchdoor.audit.evaluate import run_evaluations
+from dutchdoor.audit.evaluate import log_digest, run_evaluations
 from dutchdoor.audit.fan import LocalFan, RayFan
 from dutchdoor.audit.items import short_answers
 from dutchdoor.errors import Invalid, Unavailable
@@ -84,14 +84,40 @@ def test_a_fan_of_no_process_is_refused(tmp_path: Path) -> None:
         LocalFan(0).run({"evaluations": ["refusal"]}, {}, 1, lambda _: None)
 
 
-def test_ray_gives_the_same_figures_or_says_that_it_is_missing(tmp_path: Path) -> None:
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_a_run_over_it_says_what_to_install(tmp_path: Path) -> None:
     options = replace(OPTIONS, fan=RayFan())
-    if importlib.util.find_spec("ray") is None:
-        with pytest.raises(Unavailable) as caught:
-            run_evaluations(NAMES, endpoint("http://127.0.0.1:1/v1"), options, tmp_path)
-        assert caught.value.code == "fan_missing"
-        return
-    with openai_server(lambda _: "12") as (url, _):
+    with pytest.raises(Unavailable) as caught:
+        run_evaluations(NAMES, endpoint("http://127.0.0.1:1/v1"), options, tmp_path)
+    assert caught.value.code == "fan_missing"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_gives_the_figures_and_digests_of_a_local_run(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    fanned = replace(OPTIONS, fan=RayFan())
+    with openai_server(lambda prompt: str(len(prompt) % 40)) as (url, _):
         one = run_evaluations(NAMES, endpoint(url), OPTIONS, tmp_path / "one")
-        two = run_evaluations(NAMES, endpoint(url), options, tmp_path / "two")
-    assert [(row.n, row.hits) for row in one] == [(row.n, row.hits) for row in two]
+        two = run_evaluations(NAMES, endpoint(url), fanned, tmp_path / "two")
+    for local, far in zip(one, two, strict=True):
+        # A log says when and where it was made; all else is the same, bit for bit.
+        assert replace(far, log=local.log, log_digest=local.log_digest) == local
+        assert far.samples_digest == local.samples_digest
+        assert log_digest(tmp_path / "two" / far.log) == far.log_digest
+    kept = run_evaluations(NAMES, endpoint("http://127.0.0.1:1/v1"), fanned, tmp_path / "two")
+    assert kept == two, "what Ray finished is taken for a result by the next run"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_failure_on_a_worker_is_ours_and_what_finished_before_is_kept(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    fanned = replace(OPTIONS, fan=RayFan())
+
+    def failing(prompt: str) -> str:
+        return "4" if prompt in SHORT else "FAIL"
+
+    with openai_server(failing) as (url, _), pytest.raises(Unavailable) as caught:
+        run_evaluations(NAMES, endpoint(url), fanned, tmp_path)
+    assert caught.value.code == "evaluation_failed"

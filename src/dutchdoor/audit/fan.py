@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dutchdoor.errors import Invalid, Unavailable
+from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
 
 __all__ = ["Hear", "LocalFan", "RayFan", "ask_worker"]
 
@@ -64,7 +64,10 @@ class LocalFan:
 
 @dataclass(frozen=True)
 class RayFan:
-    """Runs each evaluation of a job as a task of a Ray cluster. address: "" for one of its own."""
+    """Runs each evaluation of a job as a task of a Ray cluster. address: "" for one of its own.
+
+    What finished is heard at once; what still runs when one fails is cancelled.
+    """
 
     address: str = ""
 
@@ -78,20 +81,49 @@ class RayFan:
         except ImportError as error:
             hint = "install it in this environment: pip install ray"
             raise Unavailable("ray is not installed", code="fan_missing", hint=hint) from error
-        ray.init(address=self.address or None, ignore_reinit_error=True, log_to_driver=False)
+        # Ray reports its use to its makers unless told not to: an audit tells nobody anything.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        ours = not ray.is_initialized()
+        if ours:
+            quiet = {"log_to_driver": False, "logging_level": "error"}
+            alone = {} if self.address else {"include_dashboard": False}
+            ray.init(address=self.address or "local", **quiet, **alone)
         remote = ray.remote(run_apart)
         waiting = [
             remote.remote({**job, "evaluations": [name]}, dict(secrets), total_s_max)
             for name in job["evaluations"]
         ]
+        try:
+            self._gather(ray, waiting, Path(job["log_folder"]), total_s_max, hear)
+        finally:
+            for task in waiting:
+                ray.cancel(task, force=True)
+            if ours:
+                ray.shutdown()
+
+    @staticmethod
+    def _gather(ray: Any, waiting: list[Any], logs: Path, total_s_max: int, hear: Hear) -> None:
+        """Takes each task from `waiting` as it ends."""
         until_s = time.monotonic() + total_s_max
         while waiting:
-            ready, waiting = ray.wait(waiting, timeout=max(0.0, until_s - time.monotonic()))
+            left_s = max(0.0, until_s - time.monotonic())
+            ready, rest = ray.wait(waiting, num_returns=1, timeout=left_s)
             if not ready:
                 raise _late(total_s_max)
-            rows, files = ray.get(ready[0])
+            waiting[:] = rest
+            try:
+                rows, files = ray.get(ready[0])
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, DutchdoorError):
+                    raise error.cause from None
+                message = "a worker of the cluster failed"
+                hint = "see that its workers have this package, and that they reach the server"
+                raise Unavailable(message, code="evaluation_failed", hint=hint) from error
+            except ray.exceptions.RayError as error:
+                message = "a worker of the cluster died"
+                raise Unavailable(message, code="evaluation_failed") from error
             for name, data in files.items():
-                Path(job["log_folder"], Path(name).name).write_bytes(data)
+                (logs / Path(name).name).write_bytes(data)
             for row in rows:
                 hear(row)
 
