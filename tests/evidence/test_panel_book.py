@@ -74,6 +74,22 @@ BAD: dict[str, list[Entry]] = {
         called(),
         opened(replace(SEEDED, bundle=OTHER_BUNDLE), at_ms=AFTER_MS),
     ],
+    "an empty question": [opened(replace(OPENING, question=" "))],
+    "an option that reads as a ranking": [opened(replace(OPENING, options=("a > b", "c")))],
+    "too many options": [opened(replace(OPENING, options=tuple("abcdefghijklm")))],
+    "a member without a name": [
+        opened(replace(OPENING, members=(Member("", STRANGER.public_key),), quorum=1))
+    ],
+    "a seed that is no ASCII": [
+        called(),
+        opened(replace(OPENING, seeds=("caf\u00e9",)), at_ms=AFTER_MS),
+    ],
+    "a call with a quota below nothing": [
+        called(replace(CALL, stratum="region", quotas={"n": 6, "s": -1}))
+    ],
+    "a call with quotas of no column": [called(replace(CALL, quotas={"n": 5}))],
+    "a call for more seats than people": [called(replace(CALL, rows=4))],
+    "a call without a source": [called(replace(CALL, sources=()))],
     "a vote before any opening": [voted("cleo")],
     "a vote before the window": [opened(), voted("cleo", at_ms=OPENS_MS - 1, cast_ms=OPENS_MS)],
     "a vote after the window": [opened(), voted("cleo", at_ms=CLOSES_MS, cast_ms=OPENS_MS)],

@@ -79,6 +79,8 @@ _KINDS = {
     "panel_closed": "panel_result",
 }
 _REASON_BYTES_MAX = 12_000
+_MEMBERS_MAX, _OPTIONS_MAX, _SOURCES_MAX, _STRATA_MAX = 120, 12, 8, 40
+_NAME_MAX, _OPTION_MAX, _SOURCE_MAX, _SEED_MAX, _QUESTION_MAX = 64, 80, 300, 512, 2_000
 
 
 @dataclass
@@ -140,9 +142,14 @@ class Panels:
         if time_ms >= claim["seed_from_ms"]:
             return "a panel was called when its seed may have been known"
         quotas = claim["quotas"]
-        if not claim["sources"] or not 0 < claim["seats"] <= claim["rows"]:
-            return "a panel was called without a source of its seed, or with too many seats"
-        if quotas and sum(quotas.values()) != claim["seats"]:
+        sources = claim["sources"]
+        if not 0 < len(sources) <= _SOURCES_MAX or not all(_fits(s, _SOURCE_MAX) for s in sources):
+            return "a panel was called without a source of its seed, or with too much of it"
+        if not 0 < claim["seats"] <= min(claim["rows"], _MEMBERS_MAX):
+            return "a panel was called with too many seats"
+        if bool(claim["stratum"]) != bool(quotas) or len(quotas) > _STRATA_MAX:
+            return "a panel was called with quotas of nothing, or with too many"
+        if quotas and (sum(quotas.values()) != claim["seats"] or min(quotas.values()) < 0):
             return "a panel's quotas do not add up to its seats"
         self._calls[claim["panel"]] = claim
         return ""
@@ -158,11 +165,20 @@ class Panels:
             *trusted.auditors.values(),
         }
         options = claim["options"]
+        texts = (claim["question"], claim["about"])
+        if not claim["question"].strip() or max(map(len, texts)) > _QUESTION_MAX:
+            return "a panel that is asked nothing, or too much"
+        if not all(_fits(seed, _SEED_MAX) and seed.isascii() for seed in claim["seeds"]):
+            return "a panel's seed is no line of ASCII"
+        if any(not _fits(row, _OPTION_MAX) or set(row) & set(",>=\n") for row in options):
+            return "a panel is asked about an option that cannot be ranked"
+        if len(keys) > _MEMBERS_MAX or not all(_fits(name, _NAME_MAX) for name in keys):
+            return "a panel with too many members, or with one who has no proper name"
         if not 0 < len(claim["members"]) == len(keys) == len(set(keys.values())):
             return "a panel without members, or with a member twice"
         if any(len(key) != 32 for key in keys.values()) or mighty & set(keys.values()):
             return "a panel with a member's key that is none, or is the holder's or an approver's"
-        if not 2 <= len(options) == len(set(options)):
+        if not 2 <= len(options) == len(set(options)) <= _OPTIONS_MAX:
             return "a panel is asked about fewer than two options, or about one twice"
         most = {"approval": 99, "ranked": 0}.get(claim["rule"], -1)
         if not 0 <= claim["percent_min"] <= most or not 0 < claim["quorum"] <= len(keys):
@@ -181,6 +197,10 @@ class Panels:
             return "a panel was opened otherwise than it was called"
         self._panels[claim["panel"]] = _Panel(claim, keys)
         return ""
+
+
+def _fits(text: Any, most: int) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= most
 
 
 def _vote(time_ms: int, claim: dict[str, Any], panel: _Panel, opening: dict[str, Any]) -> str:
