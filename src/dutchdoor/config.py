@@ -153,6 +153,11 @@ class Places:
         return self.root / "inventory"
 
     @property
+    def meters(self) -> Path:
+        """What left each bundle's runtime today; outlives the runtime, so not below `run`."""
+        return self.root / "meters"
+
+    @property
     def audits(self) -> Path:
         return self.root / "audits"
 
@@ -164,6 +169,11 @@ class Places:
     def profiles(self) -> Path:
         """Deployment profiles of the workspace's own, beside those that ship."""
         return self.root / "profiles"
+
+    @property
+    def incidents(self) -> Path:
+        """What happened in each incident; the log holds the digests only."""
+        return self.root / "incidents"
 
     @property
     def database(self) -> Path:

@@ -28,10 +28,12 @@ from dutchdoor.db.engine import open_database, sqlite_url
 from dutchdoor.db.migrate import upgrade
 from dutchdoor.evidence.committer import Committer
 from dutchdoor.evidence.decision import Audience, Decision, Depth, GuardTerms, Level, Trust
+from dutchdoor.evidence.incidents import INCIDENT_KIND, Incident, IncidentClass, IncidentNature
 from dutchdoor.evidence.log import Log
 from dutchdoor.evidence.model import Entry, EntryKind, Recorded
 from dutchdoor.evidence.reader import LogReader
 from dutchdoor.evidence.register import DecisionRegister
+from dutchdoor.evidence.rollback import ROLL_BACK_KIND, RollBack
 from dutchdoor.evidence.statement import key_id, sign_statement
 from dutchdoor.evidence.verify.report import Report
 from dutchdoor.gateway.ledger import Ledger
@@ -162,6 +164,26 @@ class House:
         envelope = sign_statement("release_revocation", said, [self.holder])
         body = {**said, "envelope": base64.b64encode(envelope).decode()}
         self.record(Entry(EntryKind.DECISION_REVOKED, self.clock.now_ms(), body))
+
+    def roll_back(self, decision: Decision, stage: str, source: str = "") -> None:
+        """Back to an earlier stage of its plan. source: where it stands; "" for its own stage."""
+        claim = RollBack(
+            decision.id, decision.bundle, stage, source or decision.stage, None, -1, "too early"
+        )
+        envelope = sign_statement(ROLL_BACK_KIND, claim.claim(), [self.holder])
+        body = claim.to_body(base64.b64encode(envelope).decode())
+        self.record(Entry(EntryKind.STAGE_ROLLED_BACK, self.clock.now_ms(), body))
+
+    def incident(self, grade: IncidentClass = IncidentClass.SERIOUS) -> None:
+        """An incident on the bundle becomes known."""
+        now_ms = self.clock.now_ms()
+        digest = "sha256:" + "3" * 64
+        incident = Incident(
+            "incident_1", 1, BUNDLE, grade, IncidentNature.OTHER, now_ms, 0, "", digest
+        )
+        envelope = sign_statement(INCIDENT_KIND, incident.to_body(), [self.holder])
+        body = {**incident.to_body(), "envelope": base64.b64encode(envelope).decode()}
+        self.record(Entry(EntryKind.INCIDENT_RECORDED, now_ms, body))
 
     def person(self, audience: str = "researcher") -> tuple[Person, str]:
         """A person and their API key."""

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from dutchdoor.config import LimitsConfig
+from dutchdoor.evidence.decision import Audience, Decision, Level
 from dutchdoor.evidence.model import EntryKind
+from dutchdoor.evidence.terms import Condition, StageTerms, Terms
 from dutchdoor.gateway.attempt import HangUp
-from dutchdoor.gateway.model import Event, Stopped
-from tests.gateway.house import House, chat
+from dutchdoor.gateway.model import Event, Finished, Stopped
+from dutchdoor.gateway.service import Gateway
+from tests.gateway.house import DEEP, PLAIN, House, chat
 from tests.gateway.test_service import DONE
 
 CUT_S_MAX = 1.0
@@ -278,3 +281,73 @@ def test_a_gateway_that_stops_ends_its_streams_and_records_them(house: House) ->
 
     events = asyncio.run(run())
     check_cut(house, events, "gateway_stopping", "failed")
+
+
+STAGES = (
+    StageTerms("few", Level.GRADUAL_STAGED, (Audience("researcher", PLAIN),)),
+    StageTerms(
+        "wide",
+        Level.CLOUD_API,
+        (Audience("researcher", DEEP), Audience("developer", PLAIN)),
+        roll_back=(Condition("incident_at_least", {"class": "serious"}),),
+    ),
+)
+
+
+def in_stages(house: House) -> Decision:
+    wide = STAGES[1]
+    terms = Terms(stages=STAGES)
+    return house.decide(stage=wide.name, audiences=wide.audiences, terms=terms)
+
+
+def test_an_incident_cuts_whom_the_earlier_stage_does_not_let_in_and_nobody_else(
+    house: House,
+) -> None:
+    """Nobody has written the roll-back yet: the incident's entry alone does it."""
+    in_stages(house)
+    keys = {who: house.granted(who, depths=PLAIN) for who in ("developer", "researcher")}
+    stops: dict[str, float] = {}
+    last: dict[str, Event] = {}
+
+    async def follow(gateway: Gateway, who: str) -> None:
+        async for event in gateway.infer(keys[who], chat("one two", tokens_max=150)):
+            last[who] = event
+        stops[who] = time.monotonic()
+
+    async def run() -> float:
+        with house.twin(delay_s=0.01):
+            async with house.gateway() as gateway:
+                tasks = [asyncio.create_task(follow(gateway, who)) for who in keys]
+                await asyncio.sleep(0.5)
+                await asyncio.to_thread(house.incident)
+                told_s = time.monotonic()
+                await asyncio.gather(*tasks)
+                return told_s
+
+    told_s = asyncio.run(run())
+    cut = last["developer"]
+    assert isinstance(cut, Stopped)
+    assert cut.code == "stage_rolled_back"
+    assert stops["developer"] - told_s < CUT_S_MAX
+    assert isinstance(last["researcher"], Finished)
+    house.check()
+
+
+def test_what_an_earlier_stage_does_not_open_does_not_begin_either(house: House) -> None:
+    decision = in_stages(house)
+    key = house.granted("developer", depths=PLAIN)
+    house.roll_back(decision, "few")
+
+    async def run() -> list[Event]:
+        with house.twin():
+            async with house.gateway() as gateway:
+                return [event async for event in gateway.infer(key, chat("one two"))]
+
+    (refused,) = asyncio.run(run())
+    assert isinstance(refused, Stopped)
+    assert refused.code == "stage_excludes_audience"
+    house.roll_back(decision, "", source="few")
+    (refused,) = asyncio.run(run())
+    assert isinstance(refused, Stopped)
+    assert refused.code == "decision_rolled_back"
+    house.check()

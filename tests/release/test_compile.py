@@ -14,6 +14,8 @@ from dutchdoor.access.model import AccessRequest, Budget, Caller, Grant, Person
 from dutchdoor.audit.document import read_document, write_document
 from dutchdoor.clock import FixedClock, to_iso
 from dutchdoor.evidence.decision import Audience, Decision, Depth, GuardTerms, Level
+from dutchdoor.evidence.rollback import narrowed
+from dutchdoor.evidence.terms import StageTerms, Terms
 from dutchdoor.ids import BundleDigest, DecisionId, GrantId, KeyId, PersonId
 from dutchdoor.release.compile import compile_policies
 from dutchdoor.release.model import AUDIENCES, DAY_MS, State, audience
@@ -172,3 +174,29 @@ def test_a_decision_not_yet_in_force_is_compiled_for_its_day(tmp_path: Path) -> 
     assert workspace.release.proposal(proposal.id).state is State.NOT_YET
     path = workspace.release.compile(tmp_path / "policies")
     assert proposal.decision.id in path.read_text()
+
+
+def test_the_rules_hold_in_every_earlier_stage_before_anybody_writes_them_anew() -> None:
+    wide = decision(audience("researcher", ["sampling", "logprobs"]), DEVELOPERS, stage="wide")
+    few = StageTerms("few", Level.GRADUAL_STAGED, (audience("researcher", ["sampling"]),))
+    late = StageTerms("wide", wide.level, wide.audiences)
+    later = StageTerms("later", Level.CLOUD_API, (audience("public", ["sampling"]),))
+    wide = replace(wide, terms=Terms(stages=(few, late, later)))
+    rules = policies(compile_policies([wide]))
+    back = narrowed(wide, "few")
+    assert back is not None
+    for who, depth, before, after in (
+        ("researcher", Depth.SAMPLING, True, True),
+        ("researcher", Depth.LOGPROBS, True, False),
+        ("developer", Depth.SAMPLING, True, False),
+        ("public", Depth.SAMPLING, False, False),
+    ):
+        assert permits(rules, wide, who, depth)[0] is before
+        assert permits(rules, back, who, depth)[0] is after
+    # Rules that were made after the step back let nobody into the stage that was left.
+    narrow = policies(compile_policies([back]))
+    assert permits(narrow, back, "researcher", Depth.SAMPLING)[0]
+    assert not permits(narrow, wide, "researcher", Depth.SAMPLING)[0]
+    for stage in (later, replace(few, name="elsewhere")):
+        there = replace(wide, stage=stage.name, level=stage.level)
+        assert not permits(rules, there, "researcher", Depth.SAMPLING)[0]

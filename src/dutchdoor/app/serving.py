@@ -24,6 +24,7 @@ from dutchdoor.app.opening import answer_opening
 from dutchdoor.app.process import KeptProcess
 from dutchdoor.app.reaudit import Attention
 from dutchdoor.app.running import Running, alone, forget_running, write_running
+from dutchdoor.app.stages import RollBacks
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.config import Config
 from dutchdoor.errors import DutchdoorError, NotInForce, Unavailable
@@ -69,6 +70,7 @@ class _Service:
         self._listening = listening
         self._say = say
         self._attention = Attention(workspace, say)
+        self._roll_backs = RollBacks(workspace, bundle.digest, say)
         self._stop = asyncio.Event()
         self._supervisor: Supervisor | None = None
         self._opened_under = ""
@@ -140,6 +142,7 @@ class _Service:
     def _wanted(self) -> Decision | None:
         register = self._workspace.register
         register.refresh()
+        self._roll_backs.look()
         try:
             now_ms = self._workspace.clock.now_ms()
             decision = register.in_force(self._bundle.digest, now_ms).decision

@@ -14,6 +14,7 @@ from dutchdoor.cli import (
     custody,
     demo,
     evidence,
+    incidents,
     panel,
     people,
     practice,
@@ -22,6 +23,7 @@ from dutchdoor.cli import (
     release_combinations,
     release_outside,
     release_risk,
+    release_stages,
     serving,
 )
 
@@ -63,7 +65,9 @@ app.add_typer(audit.app, name="audit")
 release_risk.register(release.app)
 practice.register(release.app)
 release_combinations.register(release.app)
+release_stages.register(release.app)
 app.add_typer(release.app, name="release")
+incidents.register(app)
 app.add_typer(people.people, name="people")
 app.add_typer(people.grants, name="grants")
 app.add_typer(custody.app, name="custody")

@@ -188,10 +188,25 @@ class DecisionRegister:
             decision = steps[-1].decision if steps else None
             return () if decision is None else tuple(self._stages.falls(decision.id, now_ms))
 
+    def stands(self, bundle: str, now_ms: int) -> Decision | None:
+        """The latest decision on `bundle` in the stage where it stands, in force or not.
+
+        None where there is no decision, or it was revoked, or lets nobody in any more.
+        """
+        with self._lock:
+            steps = self._steps.get(bundle, [])
+            decision = steps[-1].decision if steps else None
+            return None if decision is None else self._stages.stands(decision, now_ms)
+
     def incidents(self, bundle: str) -> Sequence[Placed]:
         """All revisions of all incidents on `bundle`, in the log's order."""
         with self._lock:
             return self._stages.incidents.of(bundle)
+
+    def incident_bundles(self) -> Sequence[str]:
+        """The bundles on which an incident was ever recorded."""
+        with self._lock:
+            return self._stages.incidents.bundles()
 
     def dues(self, bundle: str) -> Sequence[Due]:
         """All that ever made an audit of `bundle` due, settled or not, in the log's order."""

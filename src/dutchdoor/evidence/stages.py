@@ -102,6 +102,10 @@ class Incidents:
         self._last[incident.id] = incident
         self._rows.setdefault(incident.bundle, []).append(placed)
 
+    def bundles(self) -> Sequence[str]:
+        """The bundles on which there are any."""
+        return tuple(self._rows)
+
     def of(self, bundle: str) -> Sequence[Placed]:
         """All revisions on this bundle, in the log's order."""
         return tuple(self._rows.get(bundle, ()))

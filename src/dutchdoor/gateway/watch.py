@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from dutchdoor.access.model import Refusal
 from dutchdoor.clock import Clock
@@ -115,6 +116,10 @@ class Watch:
             if reason is not None:
                 attempt.cut_off(reason, Outcome.REVOKED)
 
+    def decision_now(self, bundle: str) -> Decision:
+        """The decision in force by what was followed. Raises NotInForce: none is."""
+        return decision_in_force(self._decisions, bundle, self._clock.now_ms()).decision
+
     async def why(self, attempt: Attempt, error: DutchdoorError) -> DutchdoorError:
         """The reason behind `error`.
 
@@ -144,8 +149,10 @@ class Watch:
             now = decision_in_force(self._decisions, attempt.bundle, self._clock.now_ms()).decision
         except NotInForce as error:
             return error
-        if decision is None or now.id == decision.id:
+        if decision is None or (now.id, now.stage) == (decision.id, decision.stage):
             return None
+        if now.id == decision.id:
+            return _narrow(attempt, now)
         message = "another release decision has come into force while this ran"
         return NotInForce(message, code="decision_superseded", hint="send the request again")
 
@@ -174,6 +181,21 @@ class Watch:
         if self._recorder.owed:
             await asyncio.to_thread(self._read_log)
             await self._recorder.pay(self._index.ended)
+
+
+def _narrow(attempt: Attempt, now: Decision) -> DutchdoorError | None:
+    """Go on in the earlier stage to which the decision fell back, or why that cannot be."""
+    asked = attempt.asked
+    assert asked is not None, "what runs was allowed"
+    person = asked.caller.person
+    opened = now.depths_for(person.audience, person.id)
+    if not attempt.depths <= opened:
+        message = "the release decision fell back to an earlier stage while this ran"
+        hint = "that stage does not open this to you; ask the holder of this server"
+        return NotInForce(message, code="stage_rolled_back", hint=hint)
+    attempt.decision = now
+    attempt.asked = replace(asked, level=str(now.level), stage=now.stage, audience_depths=opened)
+    return None
 
 
 async def _repeat(step: Callable[[], Awaitable[None]], pause_s: float) -> None:

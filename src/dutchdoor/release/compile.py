@@ -14,13 +14,14 @@ from pathlib import Path
 from dutchdoor.audit.document import write_bytes
 from dutchdoor.clock import to_iso
 from dutchdoor.evidence.decision import Audience, Decision, Depth
+from dutchdoor.evidence.rollback import narrowed, places
 from dutchdoor.release.model import AUDIENCES
 
-__all__ = ["POLICIES_NAME", "compile_policies", "write_policies"]
+__all__ = ["HEADER", "POLICIES_NAME", "bundle_rules", "compile_policies", "write_policies"]
 
 POLICIES_NAME = "decision.cedar"
 
-_HEADER = """\
+HEADER = """\
 // Generated from the release decisions in force; do not edit: it is written anew whenever a
 // decision comes into force or is revoked. Add rules of your own in another file.
 """
@@ -41,10 +42,10 @@ _DEPTH_WORDS = {
 def compile_policies(decisions: Iterable[Decision]) -> str:
     """The Cedar text of these decisions, at most one a bundle; the same ones give the same text."""
     ordered = sorted(decisions, key=lambda decision: decision.bundle)
-    parts = [_HEADER]
+    parts = [HEADER]
     if not ordered:
         parts.append("// No decision is in force: there is nothing to narrow, and nothing is open.")
-    parts += [_bundle(decision) for decision in ordered]
+    parts += [bundle_rules(decision) for decision in ordered]
     return "\n".join(parts) + "\n"
 
 
@@ -55,38 +56,50 @@ def write_policies(folder: Path, decisions: Iterable[Decision]) -> Path:
     return path
 
 
-def _bundle(decision: Decision) -> str:
+def bundle_rules(decision: Decision) -> str:
+    """The rules of one decision, as they stand in the file.
+
+    They hold for its stage, and for each earlier one of its plan that it may fall back to: a
+    roll-back by itself is in force before anybody can write a file.
+    """
     resource = f"Bundle::{_string(decision.bundle)}"
     head = (
         f"// {_comment(decision.model)}: level {decision.level}, stage {_comment(decision.stage)}\n"
         f"// {decision.id}, until {to_iso(decision.not_after_ms)}\n"
     )
     name = decision.id
+    earlier = (narrowed(decision, stage) for stage in places(decision)[-2:0:-1])
+    stages = [decision, *(row for row in earlier if row is not None)]
+    here = " || ".join(
+        f"resource.level == {_string(str(row.level))} && resource.stage == {_string(row.stage)}"
+        for row in stages
+    )
+    reason = (
+        "The rules were made from another decision than the one in force: "
+        "make them anew before anybody is let in."
+    )
+    rules = [_rule(f"{name}.is_the_one_in_force", reason, resource, "unless", here)]
+    rules += _stage_rules(decision, name, resource, "" if len(stages) == 1 else decision.stage)
+    for number, row in enumerate(stages[1:], 1):
+        rules += _stage_rules(row, f"{name}.back_{number}", resource, row.stage)
+    return head + "\n".join(rules)
+
+
+def _stage_rules(decision: Decision, name: str, resource: str, stage: str) -> list[str]:
+    """Whom `decision` lets in, how deep. stage: the rules hold in it alone, "" for in any."""
+    within = f"resource.stage == {_string(stage)} && " if stage else ""
+    beyond = f"resource.stage != {_string(stage)} || " if stage else ""
+    let_in = f"The decision lets in: {_who(decision.audiences)}."
     rules = [
-        _rule(
-            f"{name}.is_the_one_in_force",
-            "The rules were made from another decision than the one in force: "
-            "make them anew before anybody is let in.",
-            resource,
-            "unless",
-            f"resource.level == {_string(str(decision.level))} && "
-            f"resource.stage == {_string(decision.stage)}",
-        ),
-        _rule(
-            f"{name}.audiences",
-            f"The decision lets in: {_who(decision.audiences)}.",
-            resource,
-            "unless",
-            _any(decision.audiences),
-        ),
+        _rule(f"{name}.audiences", let_in, resource, "unless", beyond + _any(decision.audiences))
     ]
     for depth in Depth:
         rows = [row for row in decision.audiences if depth in row.depths]
-        asked = f'context.depths.contains("{depth}")'
+        asked = f'{within}context.depths.contains("{depth}")'
         reason = f"The decision opens {_DEPTH_WORDS[depth]} to: {_who(rows)}."
         condition = f"{asked} && !({_any(rows)})" if rows else asked
         rules.append(_rule(f"{name}.{depth}", reason, resource, "when", condition))
-    return head + "\n".join(rules)
+    return rules
 
 
 def _rule(identifier: str, reason: str, resource: str, word: str, condition: str) -> str:

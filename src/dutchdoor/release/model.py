@@ -82,6 +82,7 @@ class State(StrEnum):
     OVERDUE = "audit overdue"
     UNREVIEWED = "review overdue"
     SUPERSEDED = "superseded"
+    ROLLED_BACK = "rolled back"
     REVOKED = "revoked"
 
 

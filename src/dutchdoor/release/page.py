@@ -40,6 +40,7 @@ _MEANING = {
     State.OVERDUE: "It opens nothing until its audit is renewed, or a new decision is made.",
     State.UNREVIEWED: "It opens nothing: nobody looked at it again by the day that it names.",
     State.SUPERSEDED: "It opens nothing any more: a later decision took its place.",
+    State.ROLLED_BACK: "It opens nothing any more: it fell back to before its first stage.",
     State.REVOKED: "It opens nothing, and never will again.",
 }
 
@@ -65,7 +66,9 @@ def decision_page(
         "",
         f"**{state.capitalize()}.** {_MEANING[state]}",
     ]
-    if why_revoked:
+    if why_revoked and state in {State.IN_FORCE, State.ROLLED_BACK}:
+        lines.append(f"{why_revoked[:1].upper()}{why_revoked[1:]}.")
+    elif why_revoked:
         word = "Overdue" if state is State.OVERDUE else "Revoked"
         lines.append(f"{word} because: {why_revoked}")
     lines += ["", f"- How open: {_LEVELS[decision.level]}"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from dutchdoor.evidence.decision import Decision, Trust
 from dutchdoor.release.names import Names
+from dutchdoor.release.stages.gates import approvals_asked
 
 __all__ = ["Quorum"]
 
@@ -43,7 +44,8 @@ class Quorum:
         is no approver. front: of the proposal's document. named: names by key id, new ones too.
         """
         approved = [key for key in keys if key in self._trust.approvers]
-        if len(approved) < self._trust.approvals_min or self.missing(decision, keys):
+        needed = max(self._trust.approvals_min, approvals_asked(decision))
+        if len(approved) < needed or self.missing(decision, keys):
             return False
         names = {**self._names.known(), **named}
         return len(approved) > 1 or not any(

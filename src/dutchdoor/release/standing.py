@@ -17,12 +17,16 @@ _STANDING = frozenset({State.IN_FORCE, State.NOT_YET, State.OVERDUE})
 
 @dataclass(frozen=True)
 class Standing:
-    """A signed decision, where it stands, and why where it was revoked."""
+    """A signed decision, where it stands, and why where it was revoked or rolled back.
+
+    now: the decision in the stage where it stands; None where it was rolled back to nobody.
+    """
 
     decision: Decision
     state: State
     reason: str
     index: int
+    now: Decision | None
 
 
 def history_rows(register: DecisionRegister, now_ms: int) -> list[HistoryRow]:
@@ -81,11 +85,11 @@ def to_compile(register: DecisionRegister, now_ms: int) -> list[Decision]:
     """Each bundle's latest decision, where it is not revoked and not over.
 
     One that is not yet in force, or whose audit is overdue, is among them: when its day comes, or
-    an auditor renews the audit, nobody compiles again.
+    an auditor renews the audit, nobody compiles again. Each is in the stage where it stands.
     """
     rows = [_standings(register, bundle, now_ms) for bundle in register.bundles()]
     last = [row[-1] for row in rows if row]
-    return [row.decision for row in last if row.state in _STANDING]
+    return [row.now for row in last if row.state in _STANDING and row.now is not None]
 
 
 def row_of(decision: Decision, state: State, index: int, reason: str) -> HistoryRow:
@@ -108,9 +112,14 @@ def _standings(register: DecisionRegister, bundle: str, now_ms: int) -> list[Sta
     for place, step in enumerate(steps):
         if step.decision is not None:
             state, reason = _state(step.decision, steps[place + 1 :], now_ms)
+            now: Decision | None = step.decision
+            if step is steps[-1]:
+                now = register.stands(bundle, now_ms)
             if state is State.IN_FORCE:
                 state, reason = _by_its_audit(register, bundle, now_ms)
-            rows.append(Standing(step.decision, state, reason, step.index))
+            if state is State.IN_FORCE:
+                state, reason = _by_its_stage(register, bundle, now_ms)
+            rows.append(Standing(step.decision, state, reason, step.index, now))
     return rows
 
 
@@ -133,3 +142,14 @@ def _by_its_audit(register: DecisionRegister, bundle: str, now_ms: int) -> tuple
     review = register.review(bundle)
     due = None if review is None else review.overdue(now_ms)
     return (State.IN_FORCE, "") if due is None else (State.OVERDUE, due.detail)
+
+
+def _by_its_stage(register: DecisionRegister, bundle: str, now_ms: int) -> tuple[State, str]:
+    falls = register.falls(bundle, now_ms)
+    if not falls:
+        return State.IN_FORCE, ""
+    claim = falls[-1].claim
+    if register.stands(bundle, now_ms) is None:
+        return State.ROLLED_BACK, f"rolled back to nobody from '{claim.source}': {claim.reason}"
+    words = f"rolled back to '{claim.stage}' from '{claim.source}': {claim.reason}"
+    return State.IN_FORCE, words

@@ -14,6 +14,7 @@ from dutchdoor.evidence.terms import ComponentAccess, ComponentTerms, Terms
 from dutchdoor.release.combinations.check import check_combination
 from dutchdoor.release.model import DAY_MS, DEFAULTS
 from dutchdoor.release.profiles.model import NO_PROFILE
+from dutchdoor.release.stages.gates import check_stages
 
 __all__ = [
     "DEFAULT_CONDITIONS",
@@ -130,6 +131,7 @@ def must_stand(decision: Decision, summary: AuditSummary, card: ProbeCard) -> No
     """
     must_be_audited(decision, summary, card)
     check_combination(decision)
+    check_stages(decision)
 
 
 def must_be_audited(decision: Decision, summary: AuditSummary, card: ProbeCard) -> None:
