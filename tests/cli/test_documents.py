@@ -115,3 +115,28 @@ def test_people_interviews_and_dissent_are_typed_and_wrong_ones_refused(
         assert run(*disagreed, "--text", " ", *at).exit_code == 2
     finally:
         shutil.rmtree(audit)
+
+
+def test_a_checkpoint_printed_before_is_continued_and_a_cut_log_is_not(
+    house: Path, tmp_path: Path
+) -> None:
+    at = ["--workspace", str(house)]
+    kept = tmp_path / "old"
+    kept.write_text(run("evidence", "checkpoint", *at).stdout)
+    shutil.copytree(house / "evidence", tmp_path / "cut")
+    assert run("people", "add", "Late", "--audience", "public", *at).exit_code == 0
+    shown = run("evidence", "consistency", str(kept), *at)
+    assert (shown.exit_code, "continues that of" in shown.stdout) == (0, True)
+    assert run("evidence", "verify", "--since", str(kept), *at).exit_code == 0
+    kept.write_text(run("evidence", "checkpoint", *at).stdout)
+    (house / "evidence").rename(tmp_path / "whole")
+    (tmp_path / "cut").rename(house / "evidence")
+    try:
+        cut = run("evidence", "consistency", str(kept), *at)
+        assert (cut.exit_code, "log_cut_back" in cut.output) == (2, True)
+        assert run("evidence", "verify", *at).exit_code == 0
+        assert run("evidence", "verify", "--since", str(kept), *at).exit_code == 1
+    finally:
+        (house / "evidence").rename(tmp_path / "cut")
+        (tmp_path / "whole").rename(house / "evidence")
+    assert run("evidence", "consistency", str(tmp_path / "none"), *at).exit_code == 2

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dutchdoor.cli.frame import Output, WorkspaceOption, command, places_of
+from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 
 __all__ = ["add_to"]
 
@@ -26,6 +26,7 @@ def console(
         PORT_DEFAULT
     ),
     workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
 ) -> None:
     """Edit documents in a browser; log in with the API key of somebody who audits. Ctrl-C ends it.
 
@@ -33,10 +34,11 @@ def console(
     `dutchdoor audit sign`: keys never come into a browser.
     """
     places = places_of(workspace)
-    Output(json_wanted=False).note("the console answers at the address below; Ctrl-C ends it")
+    Output(json_output).note("the console answers at the address below; Ctrl-C ends it")
     module = [sys.executable, "-m", "dutchdoor.server.console"]
+    told = ["--json"] if json_output else []
     ran = subprocess.run(
-        [*module, "--workspace", str(places.root), "--port", str(port)], check=False
+        [*module, "--workspace", str(places.root), "--port", str(port), *told], check=False
     )
     if ran.returncode:
         raise typer.Exit(ran.returncode)

@@ -12,9 +12,11 @@ from dutchdoor.app.workspace import Workspace, open_workspace
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.clock import to_iso
 from dutchdoor.errors import Invalid, NotFound, Refused
+from dutchdoor.evidence.consistency import CHECKPOINT_BYTES_MAX, continues
 from dutchdoor.evidence.export import export as export_log
 from dutchdoor.evidence.model import Entry, EntryKind
-from dutchdoor.evidence.trust import encode_trust
+from dutchdoor.evidence.reader import LogReader
+from dutchdoor.evidence.trust import encode_trust, log_key
 from dutchdoor.evidence.verify.report import Report
 from dutchdoor.evidence.verify.verifier import verify as verify_folder
 
@@ -66,7 +68,36 @@ def checkpoint(workspace: WorkspaceOption = None, json_output: JsonOption = Fals
     opened.reader.refresh()
     head = opened.reader.head()
     note = (opened.places.evidence / "checkpoint").read_text()
-    Output(json_output).data({"origin": head.origin, "size": head.size, "note": note}, note)
+    value = {"origin": head.origin, "size": head.size, "note": note}
+    # Printing ends the last line: a note redirected to a file stays byte for byte what was signed.
+    Output(json_output).data(value, note.removesuffix("\n"))
+
+
+@app.command("consistency")
+@command
+def consistency(
+    old: Annotated[
+        Path, typer.Argument(metavar="OLD_CHECKPOINT_FILE", help="A checkpoint kept from before.")
+    ],
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Prove that the log continues an old checkpoint: nothing was cut back or put in between."""
+    opened = open_workspace(places_of(workspace))
+    try:
+        with old.open("rb") as file:
+            note = file.read(CHECKPOINT_BYTES_MAX)
+    except OSError as error:
+        message = f"the checkpoint cannot be read: {error.strerror}"
+        raise NotFound(message, code="no_checkpoint", hint="check the path") from error
+    key = log_key(opened.trust)
+    found = continues(LogReader(opened.places.evidence, key).view, note, key)
+    Output(json_output).data(
+        found.to_value(),
+        f"the log of {found.new.size} entries continues that of {found.old.size}\n"
+        f"  root then {found.old.root.hex()}\n  root now  {found.new.root.hex()}\n"
+        f"  proof: {len(found.proof)} hashes; --json shows them",
+    )
 
 
 @app.command("receipt")
@@ -112,6 +143,10 @@ def verify(
     receipts: Annotated[
         list[Path] | None, typer.Option("--receipt", help="A receipt to check too; repeat it.")
     ] = None,
+    since: Annotated[
+        list[Path] | None,
+        typer.Option(help="A checkpoint kept from before, which the log must continue; repeat it."),
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Another evidence folder than the workspace's.")
     ] = None,
@@ -122,10 +157,11 @@ def verify(
     places = places_of(workspace)
     try:
         given = {str(path): path.read_bytes() for path in receipts or []}
+        before = {str(path): path.read_bytes() for path in since or []}
     except OSError as error:
-        message = f"a receipt cannot be read: {error.strerror}"
+        message = f"a receipt or checkpoint cannot be read: {error.strerror}"
         raise NotFound(message, code="no_receipt", hint="check the path") from error
-    report = verify_folder(folder or places.evidence, places.trust.read_bytes(), given)
+    report = verify_folder(folder or places.evidence, places.trust.read_bytes(), given, before)
     Output(json_output).data(json.loads(json.dumps(report.to_value())), _text(report))
     if not report.holds:
         message = f"the log does not hold: {len(report.findings)} findings"

@@ -184,12 +184,6 @@ class View:
             raise Invalid(f"the log has {self.size} entries, not {end}", code="out_of_range")
         return merkle.consistency_proof(size1, end, self.hash_of)
 
-    def root_at(self, size: int) -> bytes:
-        """The root that the log had at `size`."""
-        if not 0 <= size <= self.size:
-            raise Invalid(f"the log has {self.size} entries, not {size}", code="out_of_range")
-        return merkle.root(size, self.hash_of)
-
     def receipt(self, index: int, openings: Mapping[str, Opening] | None = None) -> bytes:
         """All that a stranger needs to check entry `index`, as canonical JSON.
 

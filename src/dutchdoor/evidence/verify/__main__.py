@@ -28,11 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--receipt", type=Path, action="append", default=[], help="a receipt; may be repeated"
     )
+    parser.add_argument(
+        "--since",
+        type=Path,
+        action="append",
+        default=[],
+        help="a checkpoint kept from before, which the log must continue; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="write the report as JSON")
     options = parser.parse_args(arguments)
     try:
         receipts = {str(path): path.read_bytes() for path in options.receipt}
-        report = verify(options.folder, options.trust.read_bytes(), receipts)
+        since = {str(path): path.read_bytes() for path in options.since}
+        report = verify(options.folder, options.trust.read_bytes(), receipts, since)
     except (DutchdoorError, OSError) as error:
         sys.stderr.write(f"could not verify: {error}\n")
         return NOT_CHECKED
@@ -49,6 +57,7 @@ def _text(report: Report) -> str:
         f"decisions  {report.decisions}",
         f"inferences {report.inferences}, {len(report.open_inferences)} of them still open",
         f"receipts   {report.receipts}",
+        f"since      {report.since} checkpoints kept from before",
     ]
     lines += [f"open       {name}" for name in report.open_inferences]
     lines += [f"notice     {text}" for text in report.notices]

@@ -35,7 +35,8 @@ class Report:
 
     entries, inferences, decisions, receipts: how many were checked (inferences that began,
     decisions that came into force). open_inferences: began, and the log does not say how they
-    ended. root: of all entries, in hexadecimal. notices: what a crash may leave, and is no fault.
+    ended. root: of all entries, in hexadecimal. since: checkpoints from before that were checked.
+    notices: what a crash may leave, and is no fault.
     """
 
     origin: str
@@ -47,6 +48,7 @@ class Report:
     open_inferences: tuple[str, ...]
     findings: tuple[Finding, ...]
     notices: tuple[str, ...]
+    since: int = 0
 
     @property
     def holds(self) -> bool:
@@ -63,6 +65,7 @@ class Report:
             "inferences": self.inferences,
             "decisions": self.decisions,
             "receipts": self.receipts,
+            "since": self.since,
             "open_inferences": list(self.open_inferences),
             "findings": [{"where": row.where, "what": row.what} for row in self.findings],
             "notices": list(self.notices),

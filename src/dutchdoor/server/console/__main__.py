@@ -6,6 +6,7 @@ It listens on this machine alone. From another one, tunnel: `ssh -L 8401:127.0.0
 from __future__ import annotations
 
 import argparse
+import json
 import socket
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dutchdoor.server.console")
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True, help="0 for a free one")
+    parser.add_argument("--json", action="store_true", help="print the address as JSON")
     options = parser.parse_args()
     try:
         listening = socket.create_server((HOST, options.port))
@@ -39,7 +41,8 @@ def main() -> int:
     except (DutchdoorError, OSError) as error:
         sys.stderr.write(f"dutchdoor console: {error}\n")
         return EXIT_CANNOT_START
-    sys.stdout.write(f"http://{HOST}:{port}\n")
+    address = f"http://{HOST}:{port}"
+    sys.stdout.write((json.dumps({"url": address}) if options.json else address) + "\n")
     sys.stdout.flush()
     config = uvicorn.Config(
         build_console(desk), lifespan="off", log_config=None, access_log=False, server_header=False
