@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dutchdoor.audit.card import NO_CARD, ProbeCard, load_card
 from dutchdoor.audit.document import read_document, write_document
+from dutchdoor.audit.people import must_decide
 from dutchdoor.audit.summary import CARD_NAME, AuditSummary, audit_keys, find_summary
 from dutchdoor.clock import Clock
 from dutchdoor.errors import Invalid, NotFound, Refused
@@ -365,7 +366,10 @@ class Release:
         approvals = self._approvals(name)
         voided = approvals.count(decision).voided
         approved = approvals.signers(envelope)
-        must_be_apart(find_summary(self._audits, decision.audit, audit_keys(self._trust)), approved)
+        summary = find_summary(self._audits, decision.audit, audit_keys(self._trust))
+        must_be_apart(summary, approved)
+        approvers = self._trust.approvers
+        must_decide(self._audits, decision.bundle, summary.audit, approved, approvers)
         index = None
         front = read_document(self.document(name)).front
         if enact and self._quorum.reached(decision, approved, front, named):
