@@ -60,6 +60,8 @@ state.db*
 # Content: what was asked and answered, kept whole or opened in a receipt.
 content/
 receipts/
+# What happened in incidents: it may name people, and can be deleted.
+incidents/
 # What a bundle's manifest hides: the names of the files in it.
 inventory/
 # What the demo breaks to show that it is noticed.

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dutchdoor.audit.document import read_yaml
 from dutchdoor.audit.model import Finding, FindingStatus, Severity
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.incidents import Incident, IncidentClass, IncidentNature
 from dutchdoor.evidence.stages import Placed
 from dutchdoor.evidence.terms import Condition
+from dutchdoor.evidence.triggers import TriggerKind, check_trigger
 from dutchdoor.release.model import DAY_MS
+from dutchdoor.release.plain import read_terms
 from dutchdoor.release.stages.facts import Audited, Facts, Vote, next_stage
 from dutchdoor.release.stages.gates import (
+    Gate,
     State,
     approvals_asked,
     check_gate,
@@ -170,3 +176,16 @@ def test_the_next_stage_is_the_plans_and_is_watched_for() -> None:
     assert next_stage(PLAN, "wide") is None
     assert gates_before(PLAN, PLAN[0]) == ()
     assert gates_before(PLAN, PLAN[1]) == (Condition("days_observed", {"days": "30"}),)
+
+
+def test_the_plan_on_the_page_can_be_checked_and_the_page_names_every_condition() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "concepts" / "stages.md").read_text()
+    found = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    terms = read_terms(read_yaml(found[1], where="the page", fenced=False))
+    for stage in terms.stages:
+        for gate in stage.gates:
+            check_gate(gate)
+        for row in stage.roll_back:
+            check_trigger(row)
+    assert all(f"| `{word}` |" in page for word in [*Gate, *TriggerKind])
