@@ -239,14 +239,17 @@ def test_no_level_above_closed_without_the_audit_of_exactly_this_bundle_and_guar
     assert workspace.release.approve(proposal.id, workspace.people.first).approved_by == ("ines",)
 
 
-def test_levels_at_which_weights_leave_cannot_be_proposed(tmp_path: Path) -> None:
+def test_weights_leave_by_no_decision_that_does_not_open_and_test_them(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     workspace.born()
     audit = workspace.audited()
-    for level in ("downloadable", "fully_open", "fully_closed", "wide_open"):
+    for level in ("fully_closed", "wide_open"):
         with pytest.raises(Invalid) as caught:
             workspace.proposed(audit=audit, level=level)
         assert "cloud_api" in caught.value.hint
+    for level in ("downloadable", "fully_open"):
+        with pytest.raises(DutchdoorError):
+            workspace.proposed(audit=audit, level=level)
     proposal = workspace.proposed(audit=audit)
     edit(workspace, proposal.id, "level: cloud_api", "level: fully_open")
     with pytest.raises(Invalid):

@@ -20,7 +20,9 @@ from dutchdoor.errors import Invalid, NotFound
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.ids import BundleDigest
+from dutchdoor.release.compile import write_policies
 from dutchdoor.release.service import sign_birth
+from dutchdoor.release.standing import to_compile
 from dutchdoor.weights.folder import open_folder
 from dutchdoor.weights.model import COMPANION_SUFFIX, Manifest, Report
 from dutchdoor.weights.seal import SEALED_SUFFIX, seal_folder
@@ -165,6 +167,8 @@ def seal(
         inventory.unlink(missing_ok=True)
         raise
     workspace.register.refresh()
+    decisions = to_compile(workspace.register, workspace.clock.now_ms())
+    write_policies(workspace.places.policies, decisions)
     return Born(Bundle(name, target, sealed.manifest), decision)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dutchdoor.access.service import Access
+from dutchdoor.app.enforcing import Enforcement
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.canonical import sha256_hex
 from dutchdoor.errors import Refused
@@ -87,5 +88,6 @@ def compose_gateway(workspace: Workspace, socket_path: Path, bundle: BundleDiges
         places=places,
         clock=workspace.clock,
         bundle=bundle,
+        enforcement=Enforcement(workspace, bundle),
     )
     return GatewayParts(gateway, ledger, workspace.access, runtime, committer)

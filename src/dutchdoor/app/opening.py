@@ -11,12 +11,17 @@ from dutchdoor.config import Places
 from dutchdoor.custody.keyring import CustodianKey
 from dutchdoor.custody.opening import Custodian, gather_releases
 from dutchdoor.custody.replay import FileSeen
-from dutchdoor.errors import NotFound, Tampered
+from dutchdoor.errors import NotFound, Refused, Tampered
 from dutchdoor.evidence.decision import Decision, Depth
+from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.runtime.supervisor import Opening
 from dutchdoor.weights.folder import open_folder
 
-__all__ = ["answer_opening"]
+__all__ = ["answer_opening", "custodians_here", "meter_path"]
+
+DAY_MS = 86_400_000
+_STARTED = f'"kind":"{EntryKind.RUNTIME_STARTED}"'.encode()
+_TAIL_BYTES = 80
 
 
 def answer_opening(workspace: Workspace, bundle: Bundle, request: bytes) -> Opening:
@@ -28,21 +33,11 @@ def answer_opening(workspace: Workspace, bundle: Bundle, request: bytes) -> Open
     Raises NotFound: the probe that the decision names is not here.
     """
     workspace.register.refresh()
-    shares = open_folder(bundle.path, workspace.trust.holder).shares
-    custodians = [
-        Custodian(
-            key,
-            decisions=workspace.register,
-            clock=workspace.clock,
-            seen=FileSeen(_seen_path(workspace.places, key)),
-        )
-        for key in keys.local_custodians(workspace.places)
-        if key.key_id in bundle.manifest.custody.custodians
-    ]
+    _must_be_counted(workspace, bundle)
     releases = gather_releases(
         request,
-        shares=shares,
-        custodians=custodians,
+        shares=open_folder(bundle.path, workspace.trust.holder).shares,
+        custodians=custodians_here(workspace, bundle),
         record=workspace.record,
         clock=workspace.clock,
     )
@@ -54,7 +49,55 @@ def answer_opening(workspace: Workspace, bundle: Bundle, request: bytes) -> Open
         decision.guard,
         _companion(bundle, decision),
         amends=_amends(decision),
+        egress_bytes_day_max=decision.terms.runtime.egress_bytes_day_max,
+        hardening=decision.terms.runtime.hardening,
     )
+
+
+def custodians_here(workspace: Workspace, bundle: Bundle) -> list[Custodian]:
+    """The custodians of `bundle` whose keys are here, each with its own memory and checks."""
+    return [
+        Custodian(
+            key,
+            decisions=workspace.register,
+            clock=workspace.clock,
+            seen=FileSeen(_seen_path(workspace.places, key)),
+            copies=workspace.copies.count,
+        )
+        for key in keys.local_custodians(workspace.places)
+        if key.key_id in bundle.manifest.custody.custodians
+    ]
+
+
+def meter_path(places: Places, bundle: Bundle) -> Path:
+    """The file in which the runtime of `bundle` counts what leaves it."""
+    return places.meters / f"{bundle.digest.removeprefix('sha256:')}.egress"
+
+
+def _must_be_counted(workspace: Workspace, bundle: Bundle) -> None:
+    """Raises Refused: a runtime ran today under a limit, and what it counted is gone."""
+    now_ms = workspace.clock.now_ms()
+    decision = workspace.register.in_force(bundle.digest, now_ms).decision
+    if not decision.terms.runtime.egress_bytes_day_max:
+        return
+    path = meter_path(workspace.places, bundle)
+    # The supervisor has made the file for this start already: what counts is what is in it.
+    if (path.exists() and path.stat().st_size) or not _ran_today(workspace, bundle, now_ms):
+        return
+    message = "a runtime of this bundle ran today, and the count of what left it is gone"
+    hint = "restore the folder 'meters' of the workspace, or wait for tomorrow (UTC)"
+    raise Refused(message, code="egress_meter_lost", hint=hint)
+
+
+def _ran_today(workspace: Workspace, bundle: Bundle, now_ms: int) -> bool:
+    today_ms = now_ms - now_ms % DAY_MS
+    workspace.reader.refresh()
+    for _, data in workspace.reader.entries():
+        if _STARTED in data[-_TAIL_BYTES:]:
+            entry = Entry.decode(data)
+            if entry.time_ms >= today_ms and entry.body.get("bundle") == bundle.digest:
+                return True
+    return False
 
 
 def _amends(decision: Decision) -> bool:

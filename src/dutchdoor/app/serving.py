@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from dutchdoor.app.bundles import Bundle
+from dutchdoor.app.enforcing import Enforcement
 from dutchdoor.app.gateway import runtime_socket
 from dutchdoor.app.http import answers
-from dutchdoor.app.opening import answer_opening
+from dutchdoor.app.opening import answer_opening, meter_path
 from dutchdoor.app.process import KeptProcess
 from dutchdoor.app.reaudit import Attention
 from dutchdoor.app.running import Running, alone, forget_running, write_running
@@ -37,6 +38,7 @@ __all__ = ["serve"]
 
 POLL_S = 0.05
 RETRY_S = 2.0
+LOOK_S = 0.5
 BACKLOG = 512
 GATEWAY_START_S_MAX = 60.0
 GATEWAY_CANNOT_START = frozenset({3})
@@ -75,6 +77,9 @@ class _Service:
         self._supervisor: Supervisor | None = None
         self._opened_under = ""
         self._retry_at_s = 0.0
+        self._enforcement = Enforcement(workspace, bundle.digest)
+        self._look_at_s = 0.0
+        self._said = ""
         self._socket_path = runtime_socket(workspace.places.run)
         self._gateway = self._make_gateway()
 
@@ -129,6 +134,9 @@ class _Service:
                 self._later(failure)
             elif wanted is None or wanted.id != self._opened_under:
                 await self._close("the decision is no longer in force")
+            elif (differs := await self._differs(wanted)) is not None:
+                await self._close(f"{differs.message} [{differs.code}]")
+                self._later(differs)
         if self._supervisor is None and wanted is not None:
             loop = asyncio.get_running_loop()
             if loop.time() < self._retry_at_s:
@@ -138,6 +146,18 @@ class _Service:
             except DutchdoorError as error:
                 self._later(error)
         self._announce()
+
+    async def _differs(self, decision: Decision) -> DutchdoorError | None:
+        """Why what runs must stop, looked up twice a second: it is not what was decided."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._look_at_s:
+            return None
+        self._look_at_s = now_s + LOOK_S
+        try:
+            await asyncio.to_thread(self._enforcement.check, decision, None, patient=True)
+        except DutchdoorError as error:
+            return error
+        return None
 
     def _wanted(self) -> Decision | None:
         register = self._workspace.register
@@ -157,6 +177,7 @@ class _Service:
         if decision is None:
             message = "no decision is in force on this bundle"
             raise NotInForce(message, code="none_signed", hint="see 'dutchdoor release history'")
+        await asyncio.to_thread(self._enforcement.check, decision, None, patient=False)
         supervisor = Supervisor(
             bundle_path=self._bundle.path,
             bundle=self._bundle.digest,
@@ -168,10 +189,13 @@ class _Service:
             on_started=self._started,
             on_stopped=self._stopped,
             log=sys.stderr.fileno(),
+            meter=meter_path(self._workspace.places, self._bundle),
+            demanded=decision.terms.runtime.hardening,
         )
         started = await asyncio.to_thread(supervisor.start)
         self._supervisor = supervisor
         self._opened_under = started.decision
+        self._said = ""
         self._say(f"the runtime is open under {started.decision}: {', '.join(started.hardening)}")
         self._announce()
 
@@ -185,7 +209,10 @@ class _Service:
 
     def _later(self, error: DutchdoorError) -> None:
         self._retry_at_s = asyncio.get_running_loop().time() + RETRY_S
-        self._say(f"the runtime is not open: {error.message} [{error.code}]")
+        said = f"the runtime is not open: {error.message} [{error.code}]"
+        if said != self._said:
+            self._say(said)
+        self._said = said
 
     def _started(self, started: RuntimeStarted) -> None:
         body = {

@@ -13,6 +13,7 @@ from dutchdoor.access.store import AccessStore
 from dutchdoor.app import keys
 from dutchdoor.clock import Clock, SystemClock
 from dutchdoor.config import CONFIG_NAME, Config, Places, load_config
+from dutchdoor.custody.copies import Copies
 from dutchdoor.custody.keyring import create_folder, create_secret, create_signing_key
 from dutchdoor.db.engine import open_database, sqlite_url
 from dutchdoor.db.migrate import upgrade
@@ -64,6 +65,8 @@ receipts/
 incidents/
 # What a bundle's manifest hides: the names of the files in it.
 inventory/
+# Counts what leaves a runtime; a copy of it elsewhere means nothing.
+meters/
 # What the demo breaks to show that it is noticed.
 evidence-with-one-byte-changed/
 """
@@ -99,6 +102,11 @@ class Workspace:
         register = DecisionRegister(self.reader, self.trust)
         register.refresh()
         return register
+
+    @cached_property
+    def copies(self) -> Copies:
+        """The copies of bundles that the log knows of."""
+        return Copies(LogReader(self.places.evidence))
 
     @cached_property
     def access(self) -> Access:

@@ -21,6 +21,8 @@ from dutchdoor.cli import (
     reaudit,
     release,
     release_combinations,
+    release_enforcement,
+    release_export,
     release_outside,
     release_risk,
     release_stages,
@@ -63,8 +65,10 @@ panel.register(app)
 release_outside.register(release.app)
 app.add_typer(audit.app, name="audit")
 release_risk.register(release.app)
-practice.register(release.app)
 release_combinations.register(release.app)
+release_enforcement.register(release.app)
+release_export.register(release.app)
+practice.register(release.app)
 release_stages.register(release.app)
 app.add_typer(release.app, name="release")
 incidents.register(app)

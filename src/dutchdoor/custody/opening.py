@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dutchdoor.clock import Clock
+from dutchdoor.custody.demands import check_custody
 from dutchdoor.custody.hpke import PrivateKey, seal_to
 from dutchdoor.custody.keyring import CustodianKey
 from dutchdoor.custody.messages import NONCE_BYTES, OpenRequest, ShareRelease
 from dutchdoor.custody.model import ContentKey, CustodyLimits
-from dutchdoor.custody.ports import DecisionsInForce, InForce, Record, Seen
+from dutchdoor.custody.ports import CountCopies, DecisionsInForce, InForce, Record, Seen
 from dutchdoor.custody.shares import (
     WrappedShares,
     combine,
@@ -81,9 +82,17 @@ class Custodian:
     """One custodian with its key: agrees and releases only what it has verified itself."""
 
     def __init__(
-        self, key: CustodianKey, *, decisions: DecisionsInForce, clock: Clock, seen: Seen
+        self,
+        key: CustodianKey,
+        *,
+        decisions: DecisionsInForce,
+        clock: Clock,
+        seen: Seen,
+        copies: CountCopies | None = None,
     ) -> None:
+        """copies: how many copies of a bundle are known; None where nobody counts them."""
         self._key = key
+        self._copies = copies
         self._decisions = decisions
         self._clock = clock
         self._seen = seen
@@ -157,6 +166,8 @@ class Custodian:
                 code="decision_not_in_force",
                 hint="propose a decision whose dates include today",
             )
+        known = None if self._copies is None else self._copies(parsed.bundle)
+        check_custody(in_force.decision.terms.custody, shares, known)
         return parsed, in_force
 
     def _check_recorded(self, recorded: Recorded, request: OpenRequest, in_force: InForce) -> None:

@@ -9,10 +9,13 @@ from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.model import Entry, Recorded
 from dutchdoor.ids import BundleDigest
 
-__all__ = ["DecisionsInForce", "InForce", "Record", "Seen"]
+__all__ = ["CountCopies", "DecisionsInForce", "InForce", "Record", "Seen"]
 
 Record = Callable[[Entry], Recorded]
 """Makes an entry durable and returns it; raises where it cannot, and then nothing happens."""
+
+CountCopies = Callable[[BundleDigest], int]
+"""How many copies of a bundle are known; raises where that cannot be said."""
 
 
 class InForce(Protocol):

@@ -43,6 +43,7 @@ from dutchdoor.runtime.protocol import (
 __all__ = [
     "Access",
     "Decisions",
+    "Enforcement",
     "Evidence",
     "InForce",
     "LogView",
@@ -69,6 +70,14 @@ class Decisions(Protocol):
 
     def in_force(self, bundle: BundleDigest, now_ms: int) -> InForce:
         """Raises NotInForce: none is."""
+        ...
+
+
+class Enforcement(Protocol):
+    """What runs against what was decided. Blocking: called in a thread."""
+
+    def check(self, decision: Decision, runtime: Description | None, *, patient: bool) -> None:
+        """Raises Unavailable with the code of the first thing that differs."""
         ...
 
 

@@ -28,6 +28,7 @@ from dutchdoor.gateway.closing import Closed, Closing
 from dutchdoor.gateway.completion import Completion
 from dutchdoor.gateway.content import ContentStore
 from dutchdoor.gateway.desk import Desk
+from dutchdoor.gateway.enforcing import EnforcementWatch
 from dutchdoor.gateway.index import InferenceIndex
 from dutchdoor.gateway.model import (
     ActivationsRead,
@@ -47,7 +48,7 @@ from dutchdoor.gateway.model import (
     unexpected,
 )
 from dutchdoor.gateway.policies import PolicyWatch
-from dutchdoor.gateway.ports import Access, Decisions, Evidence, Rules, Runtime
+from dutchdoor.gateway.ports import Access, Decisions, Enforcement, Evidence, Rules, Runtime
 from dutchdoor.gateway.presence import Presence
 from dutchdoor.gateway.recorder import Recorder
 from dutchdoor.gateway.recovery import recover
@@ -79,8 +80,9 @@ class Gateway:
         places: Places,
         clock: Clock,
         bundle: str = "",
+        enforcement: Enforcement | None = None,
     ) -> None:
-        """bundle: the digest of the bundle served here, "" where only the runtime knows."""
+        """bundle: the digest of the one served, "" where only the runtime knows."""
         self._config = config
         self._folder = places.run / "gateways"
         self._runtime = runtime
@@ -104,6 +106,7 @@ class Gateway:
             recorder=self.recorder,
             clock=clock,
         )
+        self.enforcement = EnforcementWatch(enforcement, runtime, self.watch, bundle)
         self.policies = PolicyWatch(self.admission, self.index, self.recorder)
         self.closing = Closing(
             admission=self.admission,
@@ -148,7 +151,9 @@ class Gateway:
             folder=self._folder,
         )
         await self.policies.follow()
-        self.watch.start(self.closing.settle_late, self.policies.follow)
+        await self.enforcement.follow()
+        late = (self.closing.settle_late, self.policies.follow, self.enforcement.follow)
+        self.watch.start(*late)
         return lost
 
     def wind_down(self) -> None:
@@ -318,8 +323,9 @@ class Gateway:
         if self._stopping:
             hint = "try again in a moment"
             raise Unavailable("the gateway is stopping", code="gateway_stopping", hint=hint)
-        if self.watch.trouble is not None:
-            raise self.watch.trouble
+        trouble = self.watch.trouble or self.enforcement.trouble
+        if trouble is not None:
+            raise trouble
         if self.watch.running_count >= self._config.limits.requests_at_once_max:
             message = "the gateway runs as many inferences as it may"
             raise Unavailable(message, code="gateway_busy", hint="try again in a moment")
@@ -343,13 +349,14 @@ class Gateway:
 
     async def refuse(self, attempt: Attempt, error: DutchdoorError) -> Stopped:
         """Record why it may not begin, and say so."""
-        return await self.closing.refuse(attempt, await self.watch.why(attempt, error))
+        error = await self.enforcement.why(await self.watch.why(attempt, error))
+        return await self.closing.refuse(attempt, error)
 
     async def explain(
         self, attempt: Attempt, ending: Ending, error: DutchdoorError
     ) -> DutchdoorError:
         """Write down how it ended, where it did not end by itself; the reason to tell."""
-        error = await self.watch.why(attempt, error)
+        error = await self.enforcement.why(await self.watch.why(attempt, error))
         ending.code = error.code
         if attempt.cut is not None and attempt.cut.error is error:
             ending.outcome = attempt.cut.outcome

@@ -82,6 +82,9 @@ def bundle_rules(decision: Decision) -> str:
     rules += _stage_rules(decision, name, resource, "" if len(stages) == 1 else decision.stage)
     for number, row in enumerate(stages[1:], 1):
         rules += _stage_rules(row, f"{name}.back_{number}", resource, row.stage)
+    if not decision.terms.runtime.tools:
+        reason = "The decision opens neither tools nor agents to anybody."
+        rules.append(_rule(f"{name}.tools", reason, resource, "when", "context.tools"))
     return head + "\n".join(rules)
 
 

@@ -39,7 +39,7 @@ AUDIENCES: Mapping[str, str] = MappingProxyType(
 
 DAY_MS = 86_400_000
 
-_OFFERED = (Level.GRADUAL_STAGED, Level.HOSTED, Level.CLOUD_API)
+_OFFERED = tuple(level for level in Level if level is not Level.FULLY_CLOSED)
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def audience(name: str, depths: Iterable[str], people: Iterable[str] = ()) -> Au
 def level_of(word: str) -> Level:
     """The level that may be proposed under this word.
 
-    Raises Invalid: unknown, or a level that this version does not serve: `fully_closed` is how a
-    bundle is born, and at `downloadable` and beyond weights leave, which nothing here does.
+    Raises Invalid: unknown, or `fully_closed`, which is how a bundle is born. At `downloadable` and
+    beyond weights leave: `export.conditions` says what that takes besides.
     """
     try:
         level = Level(word)

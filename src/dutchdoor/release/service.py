@@ -149,7 +149,7 @@ class Release:
             supersedes=before.id if before else "",
             now_ms=self._clock.now_ms(),
         )
-        must_stand(decision, summary, self._card(summary))
+        must_stand(decision, summary, self._card(summary), self._audits)
         body = fresh_body(decision, reasons)
         name = "proposal_" + random_part(12)
         document = document_of(
@@ -337,7 +337,7 @@ class Release:
         decision = decision_of(read_document(self.document(name)))
         level_of(str(decision.level))
         summary = find_summary(self._audits, decision.audit, audit_keys(self._trust))
-        must_stand(decision, summary, self._card(summary))
+        must_stand(decision, summary, self._card(summary), self._audits)
         profile = self._profile(decision.terms)
         must_be_met(profile, decision.terms, decision.not_before_ms, self._trust.outside)
         self._register.refresh()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from dutchdoor.audit.card import ProbeCard
 from dutchdoor.audit.outputs.facts import COMPONENTS
@@ -12,6 +13,7 @@ from dutchdoor.errors import Invalid, Refused
 from dutchdoor.evidence.decision import Decision, Level
 from dutchdoor.evidence.terms import ComponentAccess, ComponentTerms, Terms
 from dutchdoor.release.combinations.check import check_combination
+from dutchdoor.release.export.conditions import must_be_tested
 from dutchdoor.release.model import DAY_MS, DEFAULTS
 from dutchdoor.release.profiles.model import NO_PROFILE
 from dutchdoor.release.stages.gates import check_stages
@@ -124,12 +126,15 @@ def must_be_apart(summary: AuditSummary, approvers: Iterable[str]) -> None:
         raise Refused(message, code="duties_not_separate", hint="another person approves")
 
 
-def must_stand(decision: Decision, summary: AuditSummary, card: ProbeCard) -> None:
+def must_stand(decision: Decision, summary: AuditSummary, card: ProbeCard, audits: Path) -> None:
     """Raises where no such decision is made, neither proposed nor approved.
 
-    Raises Invalid: as `must_be_audited`. Raises Refused: it opens a forbidden combination.
+    audits: the folder of all audits.
+    Raises Invalid: as `must_be_audited`, weights would leave untested, or a condition of the plan
+    could not be checked. Raises Refused: it opens a forbidden combination.
     """
     must_be_audited(decision, summary, card)
+    must_be_tested(decision, summary, audits)
     check_combination(decision)
     check_stages(decision)
 

@@ -49,7 +49,8 @@ class Released(_Message, frozen=True, tag="released"):
     """Supervisor: the custodians' releases, the decision they name, and its terms of the guard.
 
     companion: the sealed probe, b"" where the decision names none. amends: whether the decision
-    lets anybody ask what a modification of the model does.
+    lets anybody ask what a modification of the model does. egress_bytes_day_max: bytes that may
+    leave a day, 0 for any number.
     """
 
     releases: list[bytes]
@@ -57,6 +58,7 @@ class Released(_Message, frozen=True, tag="released"):
     guard: GuardTerms
     companion: bytes
     amends: bool = False
+    egress_bytes_day_max: int = 0
 
 
 class Started(_Message, frozen=True, tag="started"):

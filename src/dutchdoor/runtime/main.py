@@ -1,6 +1,6 @@
 """`python -m dutchdoor.runtime.main`: the protected process; only its supervisor starts it.
 
-The arguments are a path and two inherited descriptors. Secrets never come by arguments or
+The arguments are a path and three inherited descriptors. Secrets never come by arguments or
 environment, where other processes could read them.
 """
 
@@ -22,8 +22,9 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--control", type=int, required=True)
     parser.add_argument("--listen", type=int, required=True)
+    parser.add_argument("--meter", type=int, default=-1)
     given = parser.parse_args()
-    code = run(Handles(given.bundle, given.control, given.listen))
+    code = run(Handles(given.bundle, given.control, given.listen, given.meter))
     sys.stdout.flush()
     sys.stderr.flush()
     # Without the interpreter's own ending: a thread inside torch could hold it up for ever.

@@ -27,6 +27,7 @@ from dutchdoor.custody.opening import Opening
 from dutchdoor.errors import DutchdoorError, Invalid
 from dutchdoor.ids import BundleDigest
 from dutchdoor.runtime.control import Begin, Control, Ready, Released, Started
+from dutchdoor.runtime.egress import EgressMeter
 from dutchdoor.runtime.guarding import Guard
 from dutchdoor.runtime.hardening import harden, installed_paths
 from dutchdoor.runtime.model import PROBE_LABEL
@@ -43,11 +44,15 @@ _RELEASED_S_MAX = 300.0
 
 
 class Handles(NamedTuple):
-    """What the process is born with. bundle: the sealed folder. control, listen: descriptors."""
+    """What the process is born with. bundle: the sealed folder. control, listen: descriptors.
+
+    meter: of the file that counts what leaves, open for reading and writing; -1 for none.
+    """
 
     bundle: Path
     control: int
     listen: int
+    meter: int = -1
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class _Served:
     engine: Engine
     hardening: tuple[str, ...]
     begin: Begin
+    meter: EgressMeter
 
 
 def run(handles: Handles) -> int:
@@ -62,7 +68,7 @@ def run(handles: Handles) -> int:
     control = Control(socket.socket(fileno=handles.control))
     listening = socket.socket(fileno=handles.listen)
     try:
-        served = _start(handles.bundle, control, SystemClock())
+        served = _start(handles, control, SystemClock())
     except Exception as error:
         # Nothing of the model outlives a failed start; the reason goes to the supervisor alone.
         if not isinstance(error, DutchdoorError):
@@ -81,7 +87,8 @@ def _say_where(error: Exception) -> None:
     sys.stderr.write(f"the runtime failed inside: {type(error).__name__}\n")
 
 
-def _start(bundle: Path, control: Control, clock: Clock) -> _Served:
+def _start(handles: Handles, control: Control, clock: Clock) -> _Served:
+    bundle = handles.bundle
     begin = control.receive(Begin, _BEGIN_S_MAX)
     hardening = harden(begin.require, [bundle, *installed_paths()])
     _load_libraries()
@@ -93,9 +100,11 @@ def _start(bundle: Path, control: Control, clock: Clock) -> _Served:
     if opened.decision != released.decision:
         message = "the shares were released under another decision than the guard's terms"
         raise Invalid(message, code="mixed_decisions", hint="open the bundle again")
+    # Before anything is decrypted: without a meter that counts there is no limit.
+    meter = EgressMeter(handles.meter, released.egress_bytes_day_max, clock)
     engine = _open_engine(bundle, opened.key, begin, released, hardening)
     control.send(Started(engine.facts.model, engine.facts.probe))
-    return _Served(engine, hardening, begin)
+    return _Served(engine, hardening, begin, meter)
 
 
 def _load_libraries() -> None:
@@ -151,7 +160,12 @@ async def _serve(served: _Served, control: Control, listening: socket.socket) ->
     # The supervisor says nothing more; when its end closes, there is nobody to serve for.
     control.socket.setblocking(False)
     loop.add_reader(control.socket.fileno(), stop.set)
-    serving = Serving(served.engine, hardening=served.hardening, limits=served.begin.limits)
+    serving = Serving(
+        served.engine,
+        hardening=served.hardening,
+        limits=served.begin.limits,
+        meter=served.meter,
+    )
     listening.setblocking(False)
     await serving.run(listening, stop)
     loop.remove_reader(control.socket.fileno())

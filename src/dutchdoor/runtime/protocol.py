@@ -310,7 +310,10 @@ class Tokenized(_Message, frozen=True, tag="tokenized"):
 
 
 class Description(_Message, frozen=True, tag="description"):
-    """What the runtime holds and which hardening it runs under. probe: its digest, or ""."""
+    """What the runtime holds and which hardening it runs under. probe: its digest, or "".
+
+    egress_bytes_day_max: 0, or the decision's limit. egress_bytes_today: what has left, UTC.
+    """
 
     id: str
     version: int
@@ -323,6 +326,8 @@ class Description(_Message, frozen=True, tag="description"):
     taps: list[str]
     hardening: list[str]
     probe: str
+    egress_bytes_day_max: int = 0
+    egress_bytes_today: int = 0
 
 
 class Failed(_Message, frozen=True, tag="failed"):

@@ -9,7 +9,9 @@ import struct
 from collections.abc import Callable
 from typing import cast
 
+from dutchdoor.clock import SystemClock
 from dutchdoor.errors import DutchdoorError, Invalid, Refused
+from dutchdoor.runtime.egress import EgressMeter
 from dutchdoor.runtime.framing import FrameReader
 from dutchdoor.runtime.model import RuntimeLimits, failed
 from dutchdoor.runtime.ports import Engine, Ticket, Work
@@ -19,6 +21,7 @@ from dutchdoor.runtime.protocol import (
     Cancel,
     Describe,
     Description,
+    Failed,
     FromRuntime,
     Token,
     ToRuntime,
@@ -35,8 +38,15 @@ class Serving:
     """Connections of gateways to one engine; many requests run at once on each."""
 
     def __init__(
-        self, engine: Engine, *, hardening: tuple[str, ...] = (), limits: RuntimeLimits
+        self,
+        engine: Engine,
+        *,
+        hardening: tuple[str, ...] = (),
+        limits: RuntimeLimits,
+        meter: EgressMeter | None = None,
     ) -> None:
+        """meter: counts what leaves; None only where nothing is to be counted (tests)."""
+        self._meter = meter or EgressMeter(-1, 0, SystemClock())
         self._engine = engine
         self._hardening = hardening
         self._limits = limits
@@ -54,7 +64,9 @@ class Serving:
                 connection.close()
 
     def _connection(self) -> _Connection:
-        return _Connection(self._engine, self._describe, self._limits, self._connections)
+        return _Connection(
+            self._engine, self._describe, self._limits, self._connections, self._meter
+        )
 
     def _describe(self, request: str) -> Description:
         facts = self._engine.facts
@@ -70,6 +82,8 @@ class Serving:
             taps=list(facts.taps),
             hardening=list(self._hardening),
             probe=facts.probe,
+            egress_bytes_day_max=self._meter.bytes_day_max,
+            egress_bytes_today=self._meter.bytes_today,
         )
 
 
@@ -82,7 +96,9 @@ class _Connection(asyncio.Protocol):
         describe: Callable[[str], Description],
         limits: RuntimeLimits,
         connections: set[_Connection],
+        meter: EgressMeter,
     ) -> None:
+        self._meter = meter
         self._engine = engine
         self._describe = describe
         self._limits = limits
@@ -138,6 +154,11 @@ class _Connection(asyncio.Protocol):
             self._submit(message)
 
     def _submit(self, work: Work) -> None:
+        try:
+            self._meter.check()
+        except DutchdoorError as error:
+            self._send(failed(work.id, error))
+            return
         self._tickets[work.id] = None
 
         def sink(message: FromRuntime) -> None:
@@ -151,6 +172,8 @@ class _Connection(asyncio.Protocol):
             self._deliver(work.id, failed(work.id, error))
 
     def _deliver(self, request: str, message: FromRuntime) -> None:
+        if request not in self._tickets:
+            return  # It was ended from here, and its caller has heard so.
         if not isinstance(message, Accepted | Token):
             self._tickets.pop(request, None)
         self._send(message)
@@ -159,9 +182,19 @@ class _Connection(asyncio.Protocol):
         if self._transport is None:
             return
         try:
-            self._transport.write(encode(message))
+            data = encode(message)
         except Invalid as error:
-            self._transport.write(encode(failed(message.id, error)))
+            message = failed(message.id, error)
+            data = encode(message)
+        try:
+            # Counted before it leaves. What says no or describes passes: it holds no output.
+            self._meter.take(len(data), always=isinstance(message, Failed | Description))
+        except DutchdoorError as error:
+            ticket = self._tickets.pop(message.id, None)
+            if ticket is not None:
+                ticket.cancel()
+            data = encode(failed(message.id, error))
+        self._transport.write(data)
         # One gateway that stops reading must not fill the memory that holds the weights.
         if self._transport.get_write_buffer_size() > self._limits.outgoing_bytes_max:
             self._transport.abort()

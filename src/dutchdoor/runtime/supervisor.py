@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from dutchdoor.errors import DutchdoorError, Invalid, Refused, Unavailable
 from dutchdoor.evidence.decision import GuardTerms
 from dutchdoor.ids import BundleDigest, DecisionId
 from dutchdoor.runtime.control import Begin, Control, Ready, Released, Started
+from dutchdoor.runtime.egress import open_meter
 from dutchdoor.runtime.model import RuntimeLimits
 
 __all__ = ["OpenBundle", "Opening", "RuntimeStarted", "RuntimeStopped", "Supervisor"]
@@ -41,7 +42,8 @@ _STEADY_S = 30.0
 class Opening:
     """What custody gives for one opening. companion: the sealed probe, b"" where there is none.
 
-    amends: whether the decision opens the audit or fine-tuning to anybody.
+    amends: whether the decision opens the audit or fine-tuning to anybody. egress_bytes_day_max:
+    bytes that may leave a day, 0 for any number. hardening: what the decision demands.
     """
 
     releases: tuple[bytes, ...]
@@ -49,6 +51,8 @@ class Opening:
     guard: GuardTerms
     companion: bytes = b""
     amends: bool = False
+    egress_bytes_day_max: int = 0
+    hardening: tuple[str, ...] = ()
 
 
 OpenBundle = Callable[[bytes], Opening]
@@ -90,8 +94,15 @@ class Supervisor:
         on_started: Callable[[RuntimeStarted], None] = lambda _started: None,
         on_stopped: Callable[[RuntimeStopped], None] = lambda _stopped: None,
         log: int | None = None,
+        meter: Path | None = None,
+        demanded: Sequence[str] = (),
     ) -> None:
-        """holders: trusted Ed25519 keys by key id. log: descriptor of the runtime's own output."""
+        """holders: trusted Ed25519 keys by key id. log: descriptor of the runtime's own output.
+
+        meter: the file that counts what leaves, kept through restarts. demanded: hardening that
+        the decision demands besides the configuration's.
+        """
+        self._meter = meter
         self._bundle_path = bundle_path.resolve()
         self._socket_path = socket_path
         self._open_bundle = open_bundle
@@ -104,7 +115,7 @@ class Supervisor:
             holders=dict(holders),
             dtype=config.dtype,
             threads=config.threads,
-            require=list(config.require),
+            require=sorted({*config.require, *demanded}),
             limits=limits,
         )
         self._listening: socket.socket | None = None
@@ -163,12 +174,14 @@ class Supervisor:
             ready = control.receive(Ready, _READY_S_MAX)
             try:
                 opening = self._open_bundle(ready.request)
+                _must_be_hardened(opening, ready)
             except Exception as error:
                 control.refuse(error)
                 raise
             guard, companion = opening.guard, opening.companion
             releases, amends = list(opening.releases), opening.amends
-            control.send(Released(releases, opening.decision, guard, companion, amends))
+            limit = opening.egress_bytes_day_max
+            control.send(Released(releases, opening.decision, guard, companion, amends, limit))
             served = control.receive(Started, float(self._config.start_s_max))
         except BaseException:
             self._end_process()
@@ -191,11 +204,20 @@ class Supervisor:
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
         assert self._listening is not None
-        handles = (control.fileno(), self._listening.fileno())
+        handles = [control.fileno(), self._listening.fileno()]
         module = "dutchdoor.runtime.main"
         given = ["--bundle", str(self._bundle_path), "--control", str(handles[0])]
+        given += ["--listen", str(handles[1])]
+        with contextlib.ExitStack() as stack:
+            if self._meter is not None:
+                # The runtime may open no file for writing: it inherits this one.
+                handles.append(stack.enter_context(open_meter(self._meter)))
+                given += ["--meter", str(handles[-1])]
+            return self._popen([sys.executable, "-I", "-m", module, *given], handles)
+
+    def _popen(self, arguments: list[str], handles: list[int]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-I", "-m", module, *given, "--listen", str(handles[1])],
+            arguments,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -270,6 +292,15 @@ class Supervisor:
             self._listening.close()
             self._listening = None
             self._socket_path.unlink(missing_ok=True)
+
+
+def _must_be_hardened(opening: Opening, ready: Ready) -> None:
+    """The released shares are not handed on to a process that is less than was decided."""
+    missing = sorted(set(opening.hardening) - set(ready.hardening))
+    if missing:
+        message = f"the decision demands {', '.join(missing)}, and the runtime does not have it"
+        hint = "run on a kernel that has it, or decide anew: dutchdoor release diff"
+        raise Refused(message, code="runtime_not_hardened", hint=hint)
 
 
 def _listen(path: Path) -> socket.socket:

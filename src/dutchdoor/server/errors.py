@@ -46,7 +46,13 @@ class Problem(NamedTuple):
 
 _UNAUTHENTICATED = {"missing_api_key", "invalid_api_key", "key_revoked", "key_expired"}
 _BUSY = {"too_many_at_once", "gateway_busy"}
-_SPENT = {"budget_requests", "budget_tokens", "budget_vectors", "vectors_exhausted"}
+_SPENT = {
+    "egress_exhausted",
+    "budget_requests",
+    "budget_tokens",
+    "budget_vectors",
+    "vectors_exhausted",
+}
 _STATUS_OF_CODE = {
     "body_too_large": 413,
     "body_too_slow": 408,

@@ -40,6 +40,9 @@ async def standing_of(parts: Parts) -> Standing:
         decision = await gateway.desk.decision()
     except DutchdoorError as error:
         troubles.append((error.code, error.message))
+    differs = gateway.enforcement.trouble
+    if differs is not None:
+        troubles.insert(0, (differs.code, differs.message))
     trouble = gateway.watch.trouble
     if trouble is not None:
         troubles.append((trouble.code, trouble.message))

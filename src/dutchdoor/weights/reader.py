@@ -8,7 +8,8 @@
    all slots have verified does the caller get it.
 
 What the caller must still do: open only under a decision in force (custody sees to it), compare
-`digest` with that decision, and never write the memory anywhere.
+`digest` with that decision, and never write the memory anywhere. `stream` is for an export alone
+(decision record 0009).
 """
 
 from __future__ import annotations
@@ -95,6 +96,14 @@ class _File:
                 where = f"{name}, slot {number}, bytes {span.offset} to {span.end}"
                 raise tampered(f"{name} was changed", "slot_changed", where)
 
+    def open_slot(self, number: int, into: memoryview) -> None:
+        """Decrypts one slot, read into private memory first."""
+        span, name = self.header.slot(number), self.sealed.name
+        sealed = read_span(self.opened.handle, span, name)
+        if not self.cipher.open_slot(number, memoryview(sealed), into):
+            where = f"{name}, slot {number}, bytes {span.offset} to {span.end}"
+            raise tampered(f"{name} was changed", "slot_changed", where)
+
 
 class SealedBundle:
     """A sealed bundle, open for reading; `SealedBundle.open` is the only way in.
@@ -171,6 +180,22 @@ class SealedBundle:
         target = memoryview(_arena(size))[:size]
         self._decrypt(file, target)
         return target
+
+    def stream(self, name: str) -> Iterator[memoryview]:
+        """The plain file slot by slot, each verified before it is given.
+
+        A piece is good until the next is asked for. Where a later slot was changed, the caller has
+        the beginning of a file: only for a writer that throws away what it could not finish.
+        Raises NotFound: no such file. Raises Tampered: a slot was changed.
+        """
+        file = self._file(name)
+        slots = file.header.slots
+        spans = [file.header.plain(number) for number in range(slots)]
+        buffer = memoryview(bytearray(max((span.size for span in spans), default=0)))
+        for number, span in enumerate(spans):
+            piece = buffer[: span.size]
+            file.open_slot(number, piece)
+            yield piece
 
     def tensor_entries(self, name: str) -> tuple[TensorEntry, ...]:
         """The tensors of one safetensors file, from its index alone.

@@ -157,8 +157,12 @@ def turns_of(messages: list[ChatTurn]) -> list[Turn]:
         param = f"messages[{place}]"
         if role not in {"system", "user", "assistant"}:
             raise BadRequest("unknown role", code="unsupported_role", param=f"{param}.role")
-        if turn.tool_calls or turn.function_call is not None or turn.audio is not None:
-            message = "tool calls and audio are not supported"
+        if turn.tool_calls or turn.function_call is not None:
+            message = "tool calls are not supported"
+            where = f"{param}.tool_calls"
+            raise BadRequest(message, code="unsupported_content", param=where)
+        if turn.audio is not None:
+            message = "audio is not supported"
             raise BadRequest(message, code="unsupported_content", param=param)
         turns.append((role, _text(turn.content, param)))
     return turns

@@ -17,7 +17,8 @@ from dutchdoor.server.api.serving import (
     stream,
     usage_of,
 )
-from dutchdoor.server.errors import problem_of
+from dutchdoor.server.api.tools import about_tools
+from dutchdoor.server.errors import BadRequest, problem_of
 from dutchdoor.server.http import Exchange
 from dutchdoor.server.parts import Parts
 
@@ -28,7 +29,11 @@ async def chat_completions(exchange: Exchange, parts: Parts) -> None:
     """One completion of a conversation."""
     key = exchange.key()
     limits = parts.config.limits
-    request, asked = parse_chat(await exchange.body(limits.request_bytes_max), limits)
+    body = await exchange.body(limits.request_bytes_max)
+    try:
+        request, asked = parse_chat(body, limits)
+    except BadRequest as error:
+        raise await about_tools(parts, error) from error
     if asked.stream:
         options = asked.stream_options
         await stream(

@@ -18,7 +18,8 @@ from dutchdoor.server.api.serving import (
     stream,
     usage_of,
 )
-from dutchdoor.server.errors import problem_of
+from dutchdoor.server.api.tools import about_tools
+from dutchdoor.server.errors import BadRequest, problem_of
 from dutchdoor.server.http import Exchange
 from dutchdoor.server.parts import Parts
 
@@ -29,7 +30,11 @@ async def completions(exchange: Exchange, parts: Parts) -> None:
     """A completion of each prompt, one inference each, in their order."""
     key = exchange.key()
     limits = parts.config.limits
-    requests, asked = parse_completions(await exchange.body(limits.request_bytes_max), limits)
+    body = await exchange.body(limits.request_bytes_max)
+    try:
+        requests, asked = parse_completions(body, limits)
+    except BadRequest as error:
+        raise await about_tools(parts, error) from error
     if asked.stream:
         options = asked.stream_options
         shapes = _shapes(asked.logprobs is not None)

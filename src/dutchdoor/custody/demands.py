@@ -1,0 +1,64 @@
+"""What a decision demands of custody, held against what custody is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dutchdoor.custody.shares import WrappedShares
+from dutchdoor.errors import Refused
+from dutchdoor.evidence.terms import CustodyTerms
+
+__all__ = ["GRADE", "Demand", "check_custody", "custody_demands"]
+
+GRADE = "software"
+"""How custodians' keys are kept by this version: in files. It reads neither a TPM nor a TEE."""
+
+
+class Demand(NamedTuple):
+    """One thing demanded. code: of the refusal where it is not met."""
+
+    what: str
+    decided: str
+    found: str
+    met: bool
+    code: str
+
+
+def custody_demands(
+    terms: CustodyTerms, shares: WrappedShares, copies: int | None
+) -> tuple[Demand, ...]:
+    """What `terms` demand of the custody of one bundle; terms that ask for nothing give none.
+
+    copies: how many copies of the bundle are known; None where nobody counted them.
+    """
+    rows = []
+    if terms.shares_min:
+        rows.append(
+            _at_least("shares of one opening", terms.shares_min, shares.threshold, "shares")
+        )
+    if terms.custodians_min:
+        have = len({share.custodian for share in shares.shares})
+        rows.append(_at_least("custodians", terms.custodians_min, have, "custodians"))
+    if terms.copies_max:
+        # Copies that nobody counted could be any number: what cannot be known is not met.
+        known = "nobody counts them" if copies is None else str(copies)
+        met = copies is not None and copies <= terms.copies_max
+        decided = f"at most {terms.copies_max}"
+        rows.append(Demand("copies known", decided, known, met, "custody_copies"))
+    if terms.grade:
+        met = terms.grade == GRADE
+        rows.append(Demand("custodians' keys", terms.grade, GRADE, met, "custody_grade"))
+    return tuple(rows)
+
+
+def check_custody(terms: CustodyTerms, shares: WrappedShares, copies: int | None) -> None:
+    """Raises Refused where custody is not what `terms` demand; the code says in what."""
+    for row in custody_demands(terms, shares, copies):
+        if not row.met:
+            message = f"the decision demands {row.what}: {row.decided}; there is: {row.found}"
+            hint = "bring custody to what was decided, or decide anew: dutchdoor release diff"
+            raise Refused(message, code=row.code, hint=hint)
+
+
+def _at_least(what: str, least: int, have: int, name: str) -> Demand:
+    return Demand(what, f"at least {least}", str(have), have >= least, f"custody_{name}")

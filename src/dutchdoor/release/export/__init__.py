@@ -1,0 +1,3 @@
+"""The signed package of a model whose weights may leave, and its check."""
+
+__all__: list[str] = []
