@@ -34,7 +34,7 @@ CUSTODY = CustodyFacts(
     custodians=3,
     keys_here=3,
     people=2,
-    copies=0,
+    copies=1,
     egress_bytes_day=0,
     sealed_bytes=270_000_000,
     sources={
@@ -42,7 +42,7 @@ CUSTODY = CustodyFacts(
         "custodians": DEMO,
         "keys_here": DEMO,
         "people": DEMO,
-        "copies": "assumed: leak.copies",
+        "copies": DEMO,
         "egress_bytes_day": DEMO,
         "sealed_bytes": "example: about the size of the sealed model",
     },

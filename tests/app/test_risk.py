@@ -108,6 +108,7 @@ def test_custody_is_read_from_the_workspace_and_says_where_from(house: Workspace
     assert (facts.threshold, facts.custodians, facts.keys_here) == (2, 3, 2)
     assert facts.keys_together
     assert facts.people == 0
+    assert facts.copies == 1
     assert facts.sealed_bytes == bundle.manifest.sealed_bytes
     assert facts.sources["egress_bytes_day"].startswith("read: decision_")
     ada = house.access.find_person("Ada")

@@ -109,7 +109,6 @@ def custody_facts(workspace: Workspace, bundle: Bundle) -> CustodyFacts:
     local = {key.key_id for key in keys.local_custodians(workspace.places)}
     decision = _in_force(workspace, bundle)
     here = len(local & set(custody.custodians))
-    copies = decision.terms.custody.copies_max if decision else 0
     egress = decision.terms.runtime.egress_bytes_day_max if decision else 0
     named = f"read: {decision.id}, in force" if decision else "no decision in force"
     manifest, keyring = "read: manifest of the bundle", "read: keyring of this workspace"
@@ -118,7 +117,7 @@ def custody_facts(workspace: Workspace, bundle: Bundle) -> CustodyFacts:
         custodians=len(custody.custodians),
         keys_here=here,
         people=_people(workspace, bundle),
-        copies=copies,
+        copies=workspace.copies.count(bundle.digest),
         egress_bytes_day=egress,
         sealed_bytes=bundle.manifest.sealed_bytes,
         sources={
@@ -127,7 +126,7 @@ def custody_facts(workspace: Workspace, bundle: Bundle) -> CustodyFacts:
             "sealed_bytes": manifest,
             "keys_here": keyring,
             "people": "read: active grants of this workspace",
-            "copies": f"{named}: copies_max" if copies else "assumed: leak.copies",
+            "copies": "read: copies that the log knows of",
             "egress_bytes_day": f"{named}: egress_bytes_day_max" if egress else named,
         },
     )

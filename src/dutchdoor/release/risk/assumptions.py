@@ -61,7 +61,7 @@ _GROUPS = {
         "custodian_rate": False,
         "common_cause": True,
         "keyring_rate": False,
-        "copies": False,
+        "copies_unknown": False,
         "copy_reach": True,
         "attack_rate": False,
         "notice_days": False,

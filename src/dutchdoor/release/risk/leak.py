@@ -51,8 +51,8 @@ def downloads_at(level: Level, draws: Draws) -> Array:
 def rates(facts: CustodyFacts, draws: Draws, people: Array, downloads: Array) -> dict[str, Array]:
     """Leaks a year by each of ROUTES. people, downloads: numbers of people, one a draw."""
     get = draws.__getitem__
-    copies = get("leak.copies") if facts.copies == 0 else np.full(people.shape, facts.copies)
-    got_copy = 1 - (1 - get("leak.copy_reach")) ** np.maximum(copies, 1)
+    copies = facts.copies + get("leak.copies_unknown")
+    got_copy = 1 - (1 - get("leak.copy_reach")) ** copies
     # Part of what befalls custodians befalls all at once: one vendor, one building, one order.
     # Source: the beta-factor model of common causes (Fleming 1974).
     common = get("leak.common_cause") * get("leak.custodian_rate")

@@ -97,7 +97,7 @@ class CustodyFacts:
     keys_here: custodians of the bundle whose private keys lie in this keyring; with as many as
     `threshold` there, whoever steals the keyring has a quorum. people: who may call now.
     egress_bytes_day: that may leave the runtime a day; 0 for no limit. copies: of the sealed
-    bundle, 0 where nobody limits or counts them. sealed_bytes: what a thief must carry out.
+    bundle, as far as they are known. sealed_bytes: what a thief must carry out.
     """
 
     threshold: int

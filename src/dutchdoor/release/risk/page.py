@@ -18,7 +18,7 @@ _CUSTODY = {
     "custodians": "custodians",
     "keys_here": "their keys that lie in this keyring",
     "people": "people who may call now",
-    "copies": "sealed copies (0: nobody limits them)",
+    "copies": "sealed copies that are known",
     "egress_bytes_day": "bytes that may leave the runtime a day (0: no limit)",
     "sealed_bytes": "bytes of the sealed bundle",
 }
