@@ -1,4 +1,4 @@
-"""Who audits a bundle does not decide on it, by people.yaml as by keys; nothing is in force then."""
+"""Who audits a bundle does not decide on it, by people.yaml as by keys."""
 
 from __future__ import annotations
 
