@@ -117,7 +117,8 @@ def custody_facts(workspace: Workspace, bundle: Bundle) -> CustodyFacts:
         custodians=len(custody.custodians),
         keys_here=here,
         people=_people(workspace, bundle),
-        copies=workspace.copies.count(bundle.digest),
+        # A package is no sealed copy: whoever has one was handed the weights.
+        copies=sum(row.kind != "package" for row in workspace.copies.known(bundle.digest)),
         egress_bytes_day=egress,
         sealed_bytes=bundle.manifest.sealed_bytes,
         sources={
