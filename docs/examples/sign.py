@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from dutchdoor.audit.filling import fill_testing
+from dutchdoor.audit.filling import fill_amend, fill_testing
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.model import SPECIFICATIONS, DocumentKind, Producer
 from dutchdoor.audit.service import Audit
@@ -83,6 +83,7 @@ def sign_example(folder: Path) -> None:
     clock = FixedClock(STARTED_MS)
     audit = Audit(folder, example_trust(), clock)
     fill_testing(AuditFolder(folder), [], "sampling", None)
+    fill_amend(AuditFolder(folder))
     for kind in DocumentKind:
         if is_post_audit(kind) and audit.summary() is None:
             audit.complete(AUDITOR, record)
