@@ -116,5 +116,6 @@ def _next(
 _TO_DO = {
     DocumentKind.C1: "collect the artifacts: dutchdoor audit collect",
     DocumentKind.T2: "run the evaluations: dutchdoor audit run",
+    DocumentKind.T3: "read T3-risk-chart.md and sign it: signing makes its chart anew",
     DocumentKind.R4: "write your view of the summary report: dutchdoor audit report, then view",
 }
