@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dutchdoor.errors import Invalid
+from dutchdoor.evidence.hosts import Host
 from dutchdoor.evidence.openness import Audience, Depth, Level
 from dutchdoor.evidence.statement import open_statement
 from dutchdoor.evidence.terms import NO_TERMS, Terms
@@ -181,6 +182,7 @@ class Trust:
     log_origin, log_key: the log's name and Ed25519 public key. holder, approvers, auditors: public
     keys by key id. approvals_min: how many approvers must sign a decision above `fully_closed`.
     outside: of regulators and panels; they alone decide nothing, but a decision may demand them.
+    hosts: whose evidence custodians believe, by id.
     """
 
     log_origin: str
@@ -190,6 +192,7 @@ class Trust:
     approvals_min: int
     auditors: Mapping[str, bytes] = field(default_factory=dict)
     outside: Mapping[str, bytes] = field(default_factory=dict)
+    hosts: Mapping[str, Host] = field(default_factory=dict)
 
 
 def open_decision(envelope: bytes, trust: Trust) -> Decision:

@@ -10,7 +10,8 @@
       "v": 1
     }
 
-`outside`, keys of regulators and panels, is left out where there is nobody.
+`outside`, keys of regulators and panels, is left out where there is nobody; so is `hosts`
+(`hosts.py`), the machines that the holder enrolled to open bundles.
 
 Trusted: whoever changes this file decides whose decisions count and which log is believed.
 """
@@ -27,6 +28,7 @@ from dutchdoor import canonical
 from dutchdoor.config import missing_hint
 from dutchdoor.errors import Invalid, NotFound, Unavailable
 from dutchdoor.evidence.decision import Trust
+from dutchdoor.evidence.hosts import hosts_from_value
 from dutchdoor.evidence.note import VerifierKey, decode_base64
 from dutchdoor.evidence.statement import key_id
 
@@ -36,7 +38,7 @@ TRUST_VERSION = 1
 TRUST_BYTES_MAX = 1_000_000
 KEYS_MAX = 1_000
 _FIELDS = {"v", "log", "holder", "approvers", "auditors", "approvals_min"}
-_OPTIONAL = {"outside"}
+_OPTIONAL = {"outside", "hosts"}
 
 
 def log_key(trust: Trust) -> VerifierKey:
@@ -46,6 +48,7 @@ def log_key(trust: Trust) -> VerifierKey:
 
 def encode_trust(trust: Trust) -> bytes:
     """The file's bytes: JSON that people can read, with sorted keys and a newline."""
+    hosts = {name: host.to_value() for name, host in trust.hosts.items()}
     value = {
         "v": TRUST_VERSION,
         "log": log_key(trust).to_text(),
@@ -54,6 +57,7 @@ def encode_trust(trust: Trust) -> bytes:
         "auditors": _texts(trust.auditors),
         "approvals_min": trust.approvals_min,
         **({"outside": _texts(trust.outside)} if trust.outside else {}),
+        **({"hosts": hosts} if hosts else {}),
     }
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
     return text.encode() + b"\n"
@@ -90,7 +94,8 @@ def parse_trust(data: bytes) -> Trust:
     outside = _keys(value.get("outside", {}))
     if set(outside) & {*holder, *approvers, *auditors}:
         raise _bad("somebody outside is also holder, approver or auditor")
-    trust = Trust(key.name, key.public_key, holder, approvers, count, auditors, outside)
+    hosts = hosts_from_value(value["hosts"]) if "hosts" in value else {}
+    trust = Trust(key.name, key.public_key, holder, approvers, count, auditors, outside, hosts)
     # A key written twice would hide one of the two from whoever reads the file.
     if data not in (compact, encode_trust(trust)):
         raise _bad("it is written in another form")
