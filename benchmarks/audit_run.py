@@ -62,6 +62,8 @@ def timed(house: Path, *words: str) -> list[tuple[str, float]]:
             name = line.rpartition(": ")[0]
             if name and " of " in line:
                 began.setdefault(name, time.monotonic())
+            else:
+                print(line, end="", file=sys.stderr)
     end_s = time.monotonic()
     if process.returncode:
         raise SystemExit(f"audit run ended with {process.returncode}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dutchdoor.errors import Unavailable
@@ -77,7 +78,6 @@ def test_nothing_running_differs_from_nothing(decision: Decision) -> None:
 
 def test_each_difference_has_its_own_code(decision: Decision) -> None:
     good, runs = seen(decision), running(decision)
-    import msgspec
 
     def changed(**fields: object) -> Seen:
         return replace(good, runtime=msgspec.structs.replace(runs, **fields))
@@ -93,10 +93,26 @@ def test_each_difference_has_its_own_code(decision: Decision) -> None:
     assert codes(decision, changed(hardening=["no_core"])) == ["runtime_not_hardened"]
     assert codes(decision, changed(egress_bytes_day_max=0)) == ["egress_differs"]
     assert codes(decision, changed(egress_bytes_day_max=6_000)) == ["egress_differs"]
-    assert codes(decision, changed(probe="sha256:" + "1" * 64)) == ["guard_mismatch"]
     with pytest.raises(Unavailable) as caught:
         check_rows(compare(decision, changed(hardening=[])))
     assert caught.value.code == "runtime_not_hardened"
+
+
+def test_a_decided_probe_must_be_there_and_where_none_is_an_audit_may_fit_one(
+    decision: Decision,
+) -> None:
+    def holding(wanted: str, held: str) -> list[str]:
+        decided = replace(decision, guard=replace(decision.guard, probe=wanted))
+        found = seen(decided)
+        description = msgspec.structs.replace(running(decided), probe=held)
+        return codes(decided, replace(found, runtime=description))
+
+    one, other = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    assert holding(one, one) == []
+    assert holding(one, other) == ["guard_mismatch"]
+    assert holding(one, "") == ["guard_mismatch"]
+    # At birth no probe is decided: the audit fits the first, and goes on being served.
+    assert holding("", one) == []
 
 
 def test_no_edit_of_the_rules_goes_unseen(decision: Decision) -> None:

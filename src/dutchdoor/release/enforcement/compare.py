@@ -114,7 +114,7 @@ def _runtime(decision: Decision, runtime: Description | None) -> Sequence[Row]:
     terms = decision.terms.runtime
     rows = [
         _said("bundle", decision.bundle, runtime.bundle if runtime else None, "other_bundle"),
-        _said("probe", decision.guard.probe or "none", _probe(runtime), "guard_mismatch"),
+        _guard(decision.guard.probe, runtime),
     ]
     for name in terms.hardening:
         have = None if runtime is None else ("on" if name in runtime.hardening else "off")
@@ -128,8 +128,12 @@ def _runtime(decision: Decision, runtime: Description | None) -> Sequence[Row]:
     return rows
 
 
-def _probe(runtime: Description | None) -> str | None:
-    return None if runtime is None else runtime.probe or "none"
+def _guard(probe: str, runtime: Description | None) -> Row:
+    """Where none is decided, one that the audit fitted inside may be there: it only stops more."""
+    found = None if runtime is None else runtime.probe or "none"
+    if not probe and found is not None:
+        return Row("probe", "none is asked for", found, same=True, code="guard_mismatch")
+    return _said("probe", probe or "none is asked for", found, "guard_mismatch")
 
 
 def _egress(most: int) -> str:
