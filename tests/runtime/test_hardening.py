@@ -73,6 +73,48 @@ def test_no_new_socket_reaches_anybody() -> None:
     assert set(result.values()) == {"EPERM"}, result
 
 
+def test_it_has_a_network_of_its_own_with_nothing_in_it() -> None:
+    result = inside(
+        """
+        with open("/proc/self/net/dev") as file:
+            devices = [line.split(":")[0].strip() for line in file][2:]
+        result = [names, os.readlink("/proc/self/ns/net"), devices]
+        """
+    )
+    if "own_network" not in result[0]:
+        pytest.skip("this host lets nobody make a network namespace")
+    assert result[1] != str(Path("/proc/self/ns/net").readlink())
+    assert set(result[2]) <= {"lo", "sit0", "tunl0", "ip6tnl0", "gre0"}, "made by the kernel"
+
+
+def test_nothing_is_left_of_roots_privileges() -> None:
+    result = inside(
+        """
+        with open("/proc/self/status") as file:
+            rows = dict(line.rstrip().partition(":\\t")[::2] for line in file)
+        result = [names, rows["CapEff"], rows["CapPrm"], rows["CapInh"], rows["VmLck"]]
+        """
+    )
+    names, *held, locked = result
+    lock_only = 1 << 14 if "memory_locked" in names else 0
+    assert "no_capabilities" in names
+    assert all(int(text, 16) & ~lock_only == 0 for text in held)
+    assert (int(locked.split()[0]) > 0) == ("memory_locked" in names)
+
+
+def test_locked_memory_can_grow_beyond_any_limit_or_is_not_claimed() -> None:
+    result = inside(
+        """
+        import mmap
+        def grow():
+            with mmap.mmap(-1, 256 << 20) as memory:
+                memory[0] = memory[-1] = 1
+        result = tried(grow)
+        """
+    )
+    assert result == "done"
+
+
 def test_no_program_no_process_no_debugger() -> None:
     result = inside(
         """
@@ -219,7 +261,9 @@ def test_what_is_required_and_not_to_be_had_stops_the_start(
     # Only the last step is missing, and nothing before it may be put on in this process.
     import dutchdoor.runtime.hardening as module
 
-    for name in ("_not_dumpable", "_no_core", "_no_new_privileges"):
+    own = ("_not_dumpable", "_no_core", "_no_new_privileges")
+    monkeypatch.setattr(module, "drop_capabilities", lambda **_keep: None)
+    for name in (*own, "enter_own_network", "lock_memory"):
         monkeypatch.setattr(module, name, lambda: None)
     monkeypatch.setattr(module, "_landlock", lambda _readable: None)
     monkeypatch.setattr(module, "install_filter", missing)

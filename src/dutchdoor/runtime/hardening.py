@@ -1,5 +1,8 @@
 """What the process does to itself before any secret reaches it, by name.
 
+    own_network         a network namespace with nothing in it (`isolation.py`)
+    memory_locked       no page of it is swapped to a disk, where the limit allows it
+    no_capabilities     root, too, is an ordinary user from here on
     not_dumpable        no core, no ptrace, no /proc/PID/mem for another process of the same user
     no_core             core files of no size, should it become dumpable after all
     no_new_privileges   no setuid program or file capability gives it more rights
@@ -18,29 +21,42 @@ import resource
 import site
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
+from dutchdoor.runtime.isolation import drop_capabilities, enter_own_network, lock_memory
 from dutchdoor.runtime.landlock import confine
 from dutchdoor.runtime.seccomp import install_filter
 
-__all__ = ["NAMES", "harden", "installed_paths"]
+__all__ = ["NAMES", "Hardening", "attempt", "harden", "installed_paths"]
 
 NAMES = (
+    "own_network",
+    "memory_locked",
     "not_dumpable",
     "no_core",
     "no_new_privileges",
     "no_exec_remap",
+    "no_capabilities",
     "landlock",
     "seccomp_no_network",
 )
-"""In the order in which they are put on: Landlock needs to open paths, seccomp comes last."""
+"""In the order in which they are put on: the first two need rights that the later ones take away,
+Landlock needs to open paths, seccomp comes last."""
 
 _ONLY_IF_REQUIRED = frozenset({"no_exec_remap"})
 _PR_SET_DUMPABLE, _PR_GET_DUMPABLE = 4, 3
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_MDWE, _MDWE_REFUSE_EXEC_GAIN = 65, 1
+
+
+class Hardening(NamedTuple):
+    """What holds now, by name, and why the rest does not: a sentence and what to do, by name."""
+
+    got: tuple[str, ...]
+    missing: Mapping[str, tuple[str, str]]
 
 
 def harden(require: Sequence[str], readable: Iterable[Path]) -> tuple[str, ...]:
@@ -50,20 +66,29 @@ def harden(require: Sequence[str], readable: Iterable[Path]) -> tuple[str, ...]:
     Call it before there is a second thread and before there is a secret.
     Raises Invalid: an unknown name. Raises Unavailable: something required is not to be had.
     """
+    return attempt(require, readable).got
+
+
+def attempt(require: Sequence[str], readable: Iterable[Path]) -> Hardening:
+    """As `harden`, and says why each missing one is missing. Raises as `harden`."""
     unknown = sorted(set(require) - set(NAMES))
     if unknown:
         message = f"there is no hardening named {unknown[0]!r}"
         raise Invalid(message, code="bad_config", hint=f"known: {', '.join(NAMES)}")
     readable = tuple(readable)
+    got: list[str] = []
+    missing: dict[str, tuple[str, str]] = {}
     steps: dict[str, Callable[[], None]] = {
+        "own_network": enter_own_network,
+        "memory_locked": lock_memory,
         "not_dumpable": _not_dumpable,
         "no_core": _no_core,
         "no_new_privileges": _no_new_privileges,
         "no_exec_remap": _no_exec_remap,
+        "no_capabilities": lambda: drop_capabilities(keep_lock="memory_locked" in got),
         "landlock": lambda: _landlock(readable),
         "seccomp_no_network": install_filter,
     }
-    got: list[str] = []
     for name in NAMES:
         if name in _ONLY_IF_REQUIRED and name not in require:
             continue
@@ -74,9 +99,10 @@ def harden(require: Sequence[str], readable: Iterable[Path]) -> tuple[str, ...]:
                 message = f"{name} is required and is not to be had here: {error}"
                 hint = "run on a kernel that has it, or decide to do without it in [runtime]"
                 raise Unavailable(message, code="not_hardened", hint=hint) from error
+            missing[name] = (str(error), error.hint if isinstance(error, DutchdoorError) else "")
         else:
             got.append(name)
-    return tuple(got)
+    return Hardening(tuple(got), missing)
 
 
 def installed_paths() -> tuple[Path, ...]:
