@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +32,7 @@ from dutchdoor.weights.format import (
 from dutchdoor.weights.model import Custody, Manifest
 from dutchdoor.weights.reader import SealedBundle
 from tests.weights.parts import CUSTODIANS, HOLDER, TRUST, Sealed, read_all, seal
+from tests.weights.two_keys import ciphertext_of_two_keys
 
 KEY = ContentKey(bytes(range(32)))
 HEADER = Header("ab" * 32, 3, "cd" * 32, "ef" * 7, 5, 4096)
@@ -82,7 +83,7 @@ def test_a_second_reader_from_the_specification_reads_the_same(sealed: Sealed) -
             nonce = prefix + slot.to_bytes(4, "big") + bytes([slot == slots - 1])
             plain += AESGCM(data_key).decrypt(nonce, digests[-1], header_hash)
         assert plain == sealed.files[name]
-        assert data[end:] == b"".join(hashlib.sha256(region).digest() for region in digests)
+        assert data[end:] == b"".join(blake3(region).digest() for region in digests)
 
 
 def test_the_bundle_digest_is_the_content_s(sealed: Sealed) -> None:
@@ -186,55 +187,6 @@ def test_an_index_of_another_form_is_refused() -> None:
             Index.decode(bad)
 
 
-# One ciphertext under two keys ("invisible salamanders"): arithmetic of GCM in GF(2^128).
-
-
-def multiply(x: int, y: int) -> int:
-    product = 0
-    for bit in range(127, -1, -1):
-        if y >> bit & 1:
-            product ^= x
-        x = x >> 1 ^ (0xE1 << 120 if x & 1 else 0)
-    return product
-
-
-def power(x: int, exponent: int) -> int:
-    result = 1 << 127
-    while exponent:
-        if exponent & 1:
-            result = multiply(result, x)
-        x, exponent = multiply(x, x), exponent >> 1
-    return result
-
-
-def one_block(key: bytes, block: bytes) -> int:
-    cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
-    return int.from_bytes(cipher.update(block), "big")
-
-
-def ciphertext_of_two_keys(keys: tuple[bytes, bytes], nonce: bytes, aad: bytes) -> bytes:
-    """32 bytes and a tag that AES-GCM accepts under both keys.
-
-    Source: Dodis, Grubbs, Ristenpart, Woodage 2018, section 3.
-    """
-    first = bytes(range(16))
-    lengths = (8 * len(aad)).to_bytes(8, "big") + (8 * 32).to_bytes(8, "big")
-    known = {6 - 1: aad[:16], 5 - 1: aad[16:], 3: first, 1: lengths}
-    total, factor = 0, 0
-    for key in keys:
-        h = one_block(key, bytes(16))
-        total ^= one_block(key, nonce + b"\0\0\0\1")
-        factor ^= power(h, 2)
-        for exponent, block in known.items():
-            total ^= multiply(int.from_bytes(block, "big"), power(h, exponent))
-    second = multiply(total, power(factor, 2**128 - 2))
-    h = one_block(keys[0], bytes(16))
-    tag = one_block(keys[0], nonce + b"\0\0\0\1") ^ multiply(second, power(h, 2))
-    for exponent, block in known.items():
-        tag ^= multiply(int.from_bytes(block, "big"), power(h, exponent))
-    return first + second.to_bytes(16, "big") + tag.to_bytes(16, "big")
-
-
 def test_one_ciphertext_never_opens_under_two_keys(tmp_path: Path) -> None:
     """A holder makes weights that read one way for the auditor and another for the public."""
     sealed = seal(tmp_path, {"config.json": bytes(32)})
@@ -252,7 +204,7 @@ def test_one_ciphertext_never_opens_under_two_keys(tmp_path: Path) -> None:
 
     span = header.slot(0)
     regions = [head[:4096], head[4096 : span.offset], slot]
-    footer = b"".join(hashlib.sha256(region).digest() for region in regions)
+    footer = b"".join(blake3(region).digest() for region in regions)
     file.write_bytes(b"".join(regions) + footer)
     for key in (sealed.key, other):
         publish(sealed, key, footer)

@@ -39,7 +39,15 @@ from dutchdoor.weights.model import (
     SealLimits,
 )
 
-__all__ = ["OpenFile", "VerifiedFolder", "open_folder", "open_sealed", "read_span", "tampered"]
+__all__ = [
+    "OpenFile",
+    "VerifiedFolder",
+    "open_folder",
+    "open_sealed",
+    "read_into",
+    "read_span",
+    "tampered",
+]
 
 
 @dataclass(frozen=True)
@@ -102,18 +110,23 @@ def read_span(handle: int, span: Span, name: str) -> bytes:
 
     Raises Tampered: the file ends before. Raises Unavailable: it cannot be read.
     """
-    parts, offset = [], span.offset
-    while offset < span.end:
+    data = bytearray(span.size)
+    read_into(handle, span, memoryview(data), name)
+    return bytes(data)
+
+
+def read_into(handle: int, span: Span, into: memoryview, name: str) -> None:
+    """The bytes of `span` into `into`, which has their size. Raises as `read_span` does."""
+    done = 0
+    while done < span.size:
         try:
-            part = os.pread(handle, min(span.end - offset, 8 << 20), offset)
+            count = os.preadv(handle, [into[done:]], span.offset + done)
         except OSError as error:
             raise _unreadable(name) from error
-        if not part:
-            message = f"{name} ends early"
-            raise tampered(message, "size_changed", f"{name}, byte {offset}")
-        parts.append(part)
-        offset += len(part)
-    return b"".join(parts)
+        if not count:
+            where = f"{name}, byte {span.offset + done}"
+            raise tampered(f"{name} ends early", "size_changed", where)
+        done += count
 
 
 def tampered(message: str, code: str, where: str) -> Tampered:

@@ -2,9 +2,10 @@
 
 A sealed file is four regions: the head (magic, header in canonical JSON, key commitment, zeros to
 4,096), the encrypted index (the plain file's name), slots of 1 MiB of AES-256-GCM, and a footer
-with the digest of each region before it. Every key comes from the content key, a random salt and
-the hash of the header, so that a changed header changes all keys; the header's hash is also the
-associated data of every slot. `docs/spec/sealed-bundle.md` has the table and an example.
+with the digest of each region before it: BLAKE3, in version 1 SHA-256. Every key comes from the
+content key, a random salt and the hash of the header, so that a changed header changes all keys;
+the header's hash is also the associated data of every slot. `docs/spec/sealed-bundle.md` has the
+table and an example.
 Source: STREAM (Hoang, Reyhanitabar, Rogaway, Vizar 2015) for the nonces; the key commitment as in
 the AWS Encryption SDK's suite 0x0578.
 """
@@ -15,6 +16,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -26,6 +28,7 @@ from dutchdoor import canonical
 from dutchdoor.custody import fields
 from dutchdoor.custody.model import ContentKey
 from dutchdoor.errors import Invalid
+from dutchdoor.weights.digests import Digest, blake3_digest, sha256_digest
 
 __all__ = [
     "ALIGNMENT_BYTES",
@@ -34,8 +37,9 @@ __all__ = [
     "MAGIC",
     "SLOT_BYTES",
     "SLOT_PLAIN_BYTES",
-    "SUITE",
+    "SUITES",
     "TAG_BYTES",
+    "VERSION",
     "FileCipher",
     "Header",
     "Index",
@@ -44,10 +48,12 @@ __all__ = [
     "file_set_digest",
     "new_header",
     "parse_head",
+    "region_digest",
 ]
 
 MAGIC = b"DDSEAL\x00\x01"
-SUITE = "A256GCM-HKDF-SHA256-STREAM1M"
+VERSION = 2
+SUITES = {1: "A256GCM-HKDF-SHA256-STREAM1M", 2: "A256GCM-HKDF-SHA256-STREAM1M-BLAKE3"}
 SLOT_BYTES = 1 << 20
 TAG_BYTES = 16
 SLOT_PLAIN_BYTES = SLOT_BYTES - TAG_BYTES
@@ -58,7 +64,8 @@ HEAD_BYTES_MAX = 65_536
 INDEX_BYTES_MAX = 64 << 20
 SIZE_BYTES_MAX = 1 << 48
 
-_VERSION = 1
+_DIGESTS: dict[int, Digest] = {1: sha256_digest, 2: blake3_digest}
+_INDEX_VERSION = 1
 _SALT_BYTES = 32
 _PREFIX_BYTES = 7
 _KEYS_INFO = b"dutchdoor sealed file v1\x00"
@@ -83,6 +90,7 @@ class Header:
     content_id: 64 hexadecimal digits, the same in all files of one bundle and in no other.
     file: place of the file in its bundle. salt: 64 and nonce_prefix: 14 hexadecimal digits.
     size: bytes of the plain file. index_bytes: of the encrypted index, a multiple of 4,096.
+    version: of the file's form; it says how the footer's digests are taken.
     """
 
     content_id: str
@@ -91,18 +99,19 @@ class Header:
     nonce_prefix: str
     size: int
     index_bytes: int
+    version: int = VERSION
 
-    @property
+    @cached_property
     def slots(self) -> int:
         """How many slots there are; an empty file has one, so that its end is authenticated."""
         return max(1, -(-self.size // SLOT_PLAIN_BYTES))
 
-    @property
+    @cached_property
     def head_bytes(self) -> int:
         """Bytes of the head, a multiple of 4,096."""
         return _aligned(len(self.prefix()) + COMMITMENT_BYTES)
 
-    @property
+    @cached_property
     def index(self) -> Span:
         """Where the encrypted index lies."""
         return Span(self.head_bytes, self.index_bytes)
@@ -125,7 +134,8 @@ class Header:
 
     def prefix(self) -> bytes:
         """Magic, length and canonical header: the bytes whose hash binds everything."""
-        value = {"v": _VERSION, "suite": SUITE, "content_id": self.content_id, "file": self.file}
+        form = {"v": self.version, "suite": SUITES[self.version]}
+        value = {**form, "content_id": self.content_id, "file": self.file}
         random = {"salt": self.salt, "nonce_prefix": self.nonce_prefix}
         sizes = {"size": self.size, "index_bytes": self.index_bytes}
         data = canonical.encode({**value, **random, **sizes})
@@ -153,7 +163,7 @@ class Index:
 
         Raises Invalid: longer than 64 MiB.
         """
-        value = {"v": _VERSION, "name": self.name, "size": self.size}
+        value = {"v": _INDEX_VERSION, "name": self.name, "size": self.size}
         data = canonical.encode({**value, "safetensors": self.safetensors})
         total = _aligned(4 + len(data) + TAG_BYTES)
         if total > INDEX_BYTES_MAX:
@@ -258,11 +268,12 @@ def parse_head(data: bytes) -> tuple[Header, bytes]:
         raise Invalid("the header is too long", code="bad_header")
     value = canonical.parse(data[12 : 12 + length])
     try:
-        named = (value["v"], value["suite"])
-        header = _header(value)
+        version = fields.count(value["v"])
+        known = SUITES.get(version) == value["suite"]
+        header = _header(value, version) if known else None
     except fields.BAD_FIELD as error:
         raise Invalid("not the header of a sealed file", code="bad_header") from error
-    if named != (_VERSION, SUITE):
+    if header is None:
         hint = "a bundle of another version is read by another version of dutchdoor"
         raise Invalid("another version or suite", code="bad_header", hint=hint)
     commitment = data[12 + length : 12 + length + COMMITMENT_BYTES]
@@ -280,6 +291,11 @@ def new_header(
     return Header(content_id, file, salt.hex(), prefix.hex(), size, index_bytes)
 
 
+def region_digest(version: int) -> Digest:
+    """How the footer's digests are taken in files of this version."""
+    return _DIGESTS[version]
+
+
 def file_set_digest(key: ContentKey, content_id: str, indices: Sequence[Index]) -> str:
     """The keyed digest of which plain file lies where: without the key no name can be guessed."""
     derive = HKDF(hashes.SHA256(), length=32, salt=bytes.fromhex(content_id), info=_FILE_SET_INFO)
@@ -288,7 +304,7 @@ def file_set_digest(key: ContentKey, content_id: str, indices: Sequence[Index]) 
     return "sha256:" + digest.hex()
 
 
-def _header(value: dict[str, Any]) -> Header:
+def _header(value: dict[str, Any], version: int) -> Header:
     header = Header(
         content_id=fields.hexadecimal(value["content_id"], 64),
         file=fields.count(value["file"], 1 << 20),
@@ -296,6 +312,7 @@ def _header(value: dict[str, Any]) -> Header:
         nonce_prefix=fields.hexadecimal(value["nonce_prefix"], 2 * _PREFIX_BYTES),
         size=fields.count(value["size"], SIZE_BYTES_MAX),
         index_bytes=fields.count(value["index_bytes"], INDEX_BYTES_MAX),
+        version=version,
     )
     if header.index_bytes < ALIGNMENT_BYTES or header.index_bytes % ALIGNMENT_BYTES:
         raise Invalid("the index is not aligned", code="bad_header")

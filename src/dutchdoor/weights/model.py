@@ -2,7 +2,8 @@
 
 `Content` is what the bundle digest names: everything that determines an inference. `Custody` says
 who opens it; it is signed but outside the digest, so that shares can be wrapped anew to other
-custodians without touching the data or any decision.
+custodians without touching the data or any decision. So is the decision that it refers to: that
+one names the digest.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from dutchdoor.errors import Invalid
 from dutchdoor.evidence.ports import Signer
 from dutchdoor.evidence.statement import open_statement, sign_statement
 from dutchdoor.ids import BundleDigest
-from dutchdoor.weights.format import SUITE
+from dutchdoor.weights.format import SUITES, VERSION
+from dutchdoor.weights.public import NOTHING_SHOWN, Public, check_public_text
 
 __all__ = [
     "BUNDLE_KIND",
@@ -40,7 +42,9 @@ BUNDLE_KIND = "sealed_bundle"
 MANIFEST_NAME = "manifest.json"
 SHARES_NAME = "shares.json"
 COMPANION_SUFFIX = ".companion"
-FORMAT = "dutchdoor-sealed-bundle-1"
+FORMATS = {1: "dutchdoor-sealed-bundle-1", 2: "dutchdoor-sealed-bundle-2"}
+
+_OTHER_VERSION = "a bundle of another version is read by another version of dutchdoor"
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Content:
 
     content_id: 64 hexadecimal digits, random. commitment: of the content key. file_set: keyed
     digest of the plain files' names, sizes and places, so that none can be dropped or renamed.
+    public: what the holder shows of the model. version: of the form; 1 shows nothing.
     """
 
     model: str
@@ -85,12 +90,16 @@ class Content:
     commitment: str
     file_set: str
     files: tuple[SealedFile, ...]
+    public: Public = NOTHING_SHOWN
+    version: int = VERSION
 
     def to_value(self) -> dict[str, Any]:
         """Canonical values; their digest is the bundle digest."""
+        shown = {} if self.version == 1 else {"public": self.public.to_value()}
         return {
-            "format": FORMAT,
-            "suite": SUITE,
+            **shown,
+            "format": FORMATS[self.version],
+            "suite": SUITES[self.version],
             "model": self.model,
             "content_id": self.content_id,
             "commitment": self.commitment,
@@ -124,11 +133,16 @@ class Custody:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A verified manifest; `Manifest.open` is the only way in for bytes from outside."""
+    """A verified manifest; `Manifest.open` is the only way in for bytes from outside.
+
+    decision: id of the decision that it was published with, for whoever has only the bundle; what
+    is in force the log alone says. Empty where there is none.
+    """
 
     content: Content
     custody: Custody
     created_ms: int
+    decision: str = ""
 
     @property
     def digest(self) -> BundleDigest:
@@ -163,12 +177,12 @@ class Manifest:
         try:
             manifest = _from_body(statement.body)
         except fields.BAD_FIELD as error:
-            raise Invalid("not the manifest of a bundle", code="bad_manifest") from error
-        # Format and suite are constants of this version: another one does not come out again.
+            message = "not the manifest of a bundle, or one of another version"
+            raise Invalid(message, code="bad_manifest", hint=_OTHER_VERSION) from error
+        # Format and suite follow from the version: another one does not come out again.
         if manifest._body() != statement.body:
-            hint = "a bundle of another version is read by another version of dutchdoor"
-            message = "a manifest of another version or form"
-            raise Invalid(message, code="bad_manifest", hint=hint)
+            message = "a manifest of another form"
+            raise Invalid(message, code="bad_manifest", hint=_OTHER_VERSION)
         _check_files(manifest.content.files)
         return manifest
 
@@ -178,8 +192,11 @@ class Manifest:
             "custodians": list(self.custody.custodians),
             "shares": self.custody.shares,
         }
-        content = self.content.to_value()
-        return {"content": content, "custody": custody, "created_ms": self.created_ms}
+        body: dict[str, Any] = {"content": self.content.to_value(), "custody": custody}
+        body["created_ms"] = self.created_ms
+        if self.content.version > 1:
+            body["decision"] = self.decision
+        return body
 
 
 class Sealed(NamedTuple):
@@ -224,6 +241,7 @@ def _check_files(files: tuple[SealedFile, ...]) -> None:
 
 def _from_body(body: Mapping[str, Any]) -> Manifest:
     content, custody = body["content"], body["custody"]
+    version = {name: version for version, name in FORMATS.items()}[content["format"]]
     return Manifest(
         content=Content(
             model=fields.text(content["model"]),
@@ -240,6 +258,8 @@ def _from_body(body: Mapping[str, Any]) -> Manifest:
                 )
                 for row in content["files"]
             ),
+            public=NOTHING_SHOWN if version == 1 else Public.from_value(content["public"]),
+            version=version,
         ),
         custody=Custody(
             threshold=fields.count(custody["threshold"]),
@@ -247,4 +267,5 @@ def _from_body(body: Mapping[str, Any]) -> Manifest:
             shares=fields.digest(custody["shares"]),
         ),
         created_ms=fields.count(body["created_ms"]),
+        decision="" if version == 1 else check_public_text(fields.text(body["decision"])),
     )

@@ -14,95 +14,76 @@ What the caller must still do: open only under a decision in force (custody sees
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from dutchdoor.custody.model import ContentKey
 from dutchdoor.custody.shares import key_commitment
 from dutchdoor.errors import DutchdoorError, Invalid, NotFound, Refused
 from dutchdoor.ids import BundleDigest
-from dutchdoor.weights.folder import (
-    OpenFile,
-    VerifiedFolder,
-    open_folder,
-    open_sealed,
-    read_span,
-    tampered,
+from dutchdoor.weights.arena import new_arena
+from dutchdoor.weights.folder import OpenFile, VerifiedFolder, open_folder, open_sealed, tampered
+from dutchdoor.weights.format import (
+    SLOT_PLAIN_BYTES,
+    FileCipher,
+    Header,
+    Index,
+    Span,
+    file_set_digest,
 )
-from dutchdoor.weights.format import FileCipher, Header, Index, file_set_digest
-from dutchdoor.weights.model import Content, Manifest, SealedFile
-from dutchdoor.weights.tensors import LENGTH_BYTES, TensorEntry, TensorView, parse_tensors
+from dutchdoor.weights.model import MANIFEST_NAME, Content, Manifest
+from dutchdoor.weights.public import tensor_table
+from dutchdoor.weights.tensors import (
+    LENGTH_BYTES,
+    TensorEntry,
+    TensorView,
+    parse_metadata,
+    parse_tensors,
+)
+from dutchdoor.weights.unseal import ReadOptions, SealedSlots, read_index
 
-__all__ = ["ReadOptions", "SealedBundle"]
+__all__ = ["Located", "ReadOptions", "SealedBundle"]
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """How a bundle is read.
+class Located(NamedTuple):
+    """A tensor and where it lies. span: its bytes in the plain file of this name."""
 
-    threads: over the slots of one file; decryption runs without the interpreter's lock.
-    private_copies: read each slot into private memory before it is decrypted, for 30 to 50 % more
-    time. Without it the ciphertext is decrypted from a mapping, and who can write the file during
-    the very call may disturb it: truncating it kills the process.
-    """
-
-    threads: int = 1
-    private_copies: bool = False
+    file: str
+    entry: TensorEntry
+    span: Span
 
 
 class _File:
     """One sealed file of an open bundle."""
 
-    def __init__(self, sealed: SealedFile, opened: OpenFile, cipher: FileCipher) -> None:
-        self.sealed = sealed
-        self.opened = opened
-        self.cipher = cipher
-        self.index = self._open_index()
+    def __init__(self, slots: SealedSlots) -> None:
+        self.slots = slots
+        self.index = Index.decode(read_index(slots))
+        self._entries: tuple[TensorEntry, ...] | None = None
+        if self.index.size != self.header.size:
+            name = slots.name
+            raise tampered(f"the index of {name} was changed", "index_changed", name)
 
     @property
     def header(self) -> Header:
-        return self.opened.header
+        return self.slots.opened.header
 
-    def _open_index(self) -> Index:
-        span, name = self.header.index, self.sealed.name
-        plain = self.cipher.open_index(read_span(self.opened.handle, span, name))
-        if plain is None:
-            where = f"{name}, bytes {span.offset} to {span.end}"
-            raise tampered(f"the index of {name} was changed", "index_changed", where)
-        index = Index.decode(plain)
-        if index.size != self.header.size:
-            raise tampered(f"the index of {name} was changed", "index_changed", name)
-        return index
+    def entries(self) -> tuple[TensorEntry, ...]:
+        """The tensors of its index. Raises Invalid: it has none."""
+        text = self.index.safetensors
+        if text is None:
+            message = f"{self.index.name} holds no safetensors"
+            raise Invalid(message, code="not_safetensors", hint="read it as a plain file")
+        if self._entries is None:
+            self._entries = parse_tensors(text, self.index.size - self.data_offset)
+        return self._entries
 
-    def open_slots(self, slots: range, source: mmap.mmap | None, into: memoryview) -> None:
-        """Decrypts `slots` into their place in `into`; from the mapping, else by reading."""
-        view = memoryview(source) if source is not None else None
-        scratch = memoryview(bytearray(self.header.slot(0).size if view is None else 0))
-        for number in slots:
-            span, plain = self.header.slot(number), self.header.plain(number)
-            if view is not None:
-                sealed = view[span.offset : span.end]
-            else:
-                sealed = scratch[: span.size]
-                sealed[:] = read_span(self.opened.handle, span, self.sealed.name)
-            if not self.cipher.open_slot(number, sealed, into[plain.offset : plain.end]):
-                name = self.sealed.name
-                where = f"{name}, slot {number}, bytes {span.offset} to {span.end}"
-                raise tampered(f"{name} was changed", "slot_changed", where)
-
-    def open_slot(self, number: int, into: memoryview) -> None:
-        """Decrypts one slot, read into private memory first."""
-        span, name = self.header.slot(number), self.sealed.name
-        sealed = read_span(self.opened.handle, span, name)
-        if not self.cipher.open_slot(number, memoryview(sealed), into):
-            where = f"{name}, slot {number}, bytes {span.offset} to {span.end}"
-            raise tampered(f"{name} was changed", "slot_changed", where)
+    @property
+    def data_offset(self) -> int:
+        """Where the tensors' bytes begin in the plain file."""
+        return LENGTH_BYTES + len(str(self.index.safetensors).encode())
 
 
 class SealedBundle:
@@ -176,10 +157,24 @@ class SealedBundle:
         Raises NotFound: no such file. Raises Tampered: any slot was changed; nothing is returned.
         """
         file = self._file(name)
-        size = file.header.size
-        target = memoryview(_arena(size))[:size]
-        self._decrypt(file, target)
+        target = self.new_memory(file.header.size)
+        file.slots.decrypt(range(file.header.slots), target, self._options)
         return target
+
+    def read_span(self, name: str, span: Span) -> memoryview:
+        """A stretch of the plain file; only the slots that hold it are read and decrypted.
+
+        Raises as `read` does.
+        """
+        file = self._file(name)
+        assert 0 <= span.offset <= span.end <= file.header.size, "not a stretch of this file"
+        if not span.size:
+            return memoryview(bytearray())
+        slots = range(span.offset // SLOT_PLAIN_BYTES, -(-span.end // SLOT_PLAIN_BYTES))
+        base = file.header.plain(slots[0]).offset
+        target = self.new_memory(file.header.plain(slots[-1]).end - base)
+        file.slots.decrypt(slots, target, self._options)
+        return target[span.offset - base : span.end - base]
 
     def stream(self, name: str) -> Iterator[memoryview]:
         """The plain file slot by slot, each verified before it is given.
@@ -189,12 +184,11 @@ class SealedBundle:
         Raises NotFound: no such file. Raises Tampered: a slot was changed.
         """
         file = self._file(name)
-        slots = file.header.slots
-        spans = [file.header.plain(number) for number in range(slots)]
-        buffer = memoryview(bytearray(max((span.size for span in spans), default=0)))
-        for number, span in enumerate(spans):
-            piece = buffer[: span.size]
-            file.open_slot(number, piece)
+        slots = range(file.header.slots)
+        buffer = memoryview(bytearray(file.header.plain(0).size))
+        for number in slots:
+            piece = buffer[: file.header.plain(number).size]
+            file.slots.decrypt_one(number, piece)
             yield piece
 
     def tensor_entries(self, name: str) -> tuple[TensorEntry, ...]:
@@ -202,12 +196,29 @@ class SealedBundle:
 
         Raises NotFound: no such file. Raises Invalid: not a safetensors file.
         """
-        index = self._file(name).index
-        if index.safetensors is None:
-            message = f"{name} holds no safetensors"
-            raise Invalid(message, code="not_safetensors", hint="read it as a plain file")
-        header_bytes = len(index.safetensors.encode())
-        return parse_tensors(index.safetensors, index.size - LENGTH_BYTES - header_bytes)
+        return self._file(name).entries()
+
+    def metadata(self, name: str) -> dict[str, str]:
+        """The `__metadata__` of one safetensors file. Raises as `tensor_entries` does."""
+        file = self._file(name)
+        file.entries()
+        return parse_metadata(str(file.index.safetensors))
+
+    def locate(self, name: str | None = None) -> dict[str, Located]:
+        """Where each tensor lies, by its name: of one safetensors file, or of all of them.
+
+        Raises Invalid: two shards hold a tensor of one name. Raises as `tensor_entries` does.
+        """
+        found: dict[str, Located] = {}
+        for file_name in self.weight_names() if name is None else (name,):
+            start = self._file(file_name).data_offset
+            for entry in self.tensor_entries(file_name):
+                place = Located(
+                    file_name, entry, Span(start + entry.begin, entry.end - entry.begin)
+                )
+                if found.setdefault(entry.name, place) is not place:
+                    raise _held_twice(entry.name)
+        return found
 
     def tensors(self, name: str) -> tuple[TensorView, ...]:
         """The tensors of one safetensors file as views of one memory, nothing copied.
@@ -237,8 +248,7 @@ class SealedBundle:
         for name in self.weight_names():
             for view in self.tensors(name):
                 if view.name in seen:
-                    message = f"two shards hold a tensor {view.name!r}"
-                    raise Invalid(message, code="bad_safetensors", hint="shard it again")
+                    raise _held_twice(view.name)
                 seen.add(view.name)
                 yield view
 
@@ -263,21 +273,17 @@ class SealedBundle:
             message = f"the bundle holds no file {name!r}"
             raise NotFound(message, code="no_such_file", hint="see names()") from error
 
-    def _decrypt(self, file: _File, target: memoryview) -> None:
-        slots = file.header.slots
-        source = None
-        if not self._options.private_copies:
-            source = _map(file)
-        threads = max(1, min(self._options.threads, slots))
-        if threads == 1:
-            file.open_slots(range(slots), source, target)
-            return
-        share = -(-slots // threads)
-        parts = [range(start, min(start + share, slots)) for start in range(0, slots, share)]
-        with ThreadPoolExecutor(threads, "unseal") as pool:
-            # Every part is waited for, so that no thread writes to memory that is given up.
-            for done in [pool.submit(file.open_slots, part, source, target) for part in parts]:
-                done.result()
+    def read_slot(self, name: str, number: int, into: memoryview) -> memoryview:
+        """One slot's plain bytes, in the first bytes of `into`. Raises as `read` does."""
+        file = self._file(name)
+        piece = into[: file.header.plain(number).size]
+        file.slots.decrypt_one(number, piece)
+        return piece
+
+    def new_memory(self, size: int) -> memoryview:
+        """Memory that plaintext may be put into, from the arenas where the options name some."""
+        arenas = self._options.arenas
+        return memoryview(new_arena(size))[:size] if arenas is None else arenas.take(size)
 
 
 def _open_files(folder: VerifiedFolder, key: ContentKey, files: dict[str, _File]) -> None:
@@ -286,7 +292,7 @@ def _open_files(folder: VerifiedFolder, key: ContentKey, files: dict[str, _File]
     for place, sealed in enumerate(content.files):
         opened = open_sealed(folder.path, sealed)
         try:
-            file = _File(sealed, opened, _cipher(content, place, opened, key))
+            file = _File(SealedSlots(sealed.name, opened, _cipher(content, place, opened, key)))
         except BaseException:
             os.close(opened.handle)
             raise
@@ -296,52 +302,43 @@ def _open_files(folder: VerifiedFolder, key: ContentKey, files: dict[str, _File]
     indices = [file.index for file in files.values()]
     if file_set_digest(key, content.content_id, indices) != content.file_set:
         raise tampered("the set of files was changed", "set_changed", folder.path.name)
+    _check_table(content, files)
+
+
+def _check_table(content: Content, files: Mapping[str, _File]) -> None:
+    """The tensor table that the holder shows is that of what is sealed."""
+    shown = content.public.tensors
+    if shown is None:
+        return
+    weights = [file for file in files.values() if file.index.safetensors is not None]
+    if shown != tensor_table(entry for file in weights for entry in file.entries()):
+        message = "the table of tensors is not that of the sealed ones"
+        raise tampered(message, "set_changed", MANIFEST_NAME)
 
 
 def _cipher(content: Content, place: int, opened: OpenFile, key: ContentKey) -> FileCipher:
     header = opened.header
-    if header.file != place or header.content_id != content.content_id:
+    said = (header.file, header.content_id, header.version)
+    if said != (place, content.content_id, content.version):
         name = content.files[place].name
-        raise tampered(f"{name} is of another place or bundle", "head_changed", name)
+        raise tampered(f"{name} is of another place, bundle or form", "head_changed", name)
     cipher = FileCipher(key, header)
     if not cipher.commits_to(opened.commitment):
         raise _wrong_key()
     return cipher
 
 
-def _map(file: _File) -> mmap.mmap:
-    try:
-        source = mmap.mmap(file.opened.handle, file.sealed.bytes, mmap.MAP_SHARED, mmap.PROT_READ)
-    except (OSError, ValueError) as error:
-        # The file is shorter than it was when it was opened.
-        name = file.sealed.name
-        raise tampered(f"{name} ends early", "size_changed", name) from error
-    _advise(source, "MADV_SEQUENTIAL")
-    _advise(source, "MADV_WILLNEED")
-    return source
-
-
-def _arena(size: int) -> mmap.mmap:
-    """Anonymous memory: huge pages, or first touches cost more than the decryption."""
-    arena = mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    _advise(arena, "MADV_HUGEPAGE")
-    _advise(arena, "MADV_DONTDUMP")
-    _advise(arena, "MADV_DONTFORK")
-    return arena
-
-
-def _advise(memory: mmap.mmap, advice: str) -> None:
-    # Advice that this kernel does not know is no failure: it changes speed and dumps alone.
-    with contextlib.suppress(OSError, AttributeError):
-        memory.madvise(getattr(mmap, advice))
-
-
 def _close(files: Mapping[str, _File]) -> None:
     for file in files.values():
-        os.close(file.opened.handle)
+        os.close(file.slots.opened.handle)
 
 
 def _wrong_key() -> DutchdoorError:
     message = "this is not the key of this bundle"
     hint = "open the bundle with its own custodians"
     return Invalid(message, code="wrong_key", hint=hint)
+
+
+def _held_twice(name: str) -> Invalid:
+    message = f"two shards hold a tensor {name!r}"
+    return Invalid(message, code="bad_safetensors", hint="shard it again")

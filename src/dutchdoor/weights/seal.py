@@ -1,22 +1,21 @@
 """Sealing: a model's folder in, an encrypted bundle out, and no plaintext on the way.
 
 The files are read once, slot by slot; memory stays at a few slots whatever the model's size. The
-bundle grows in a temporary folder beside its place and appears there whole, by one rename, after
-everything in it is on disk. The content key exists only in this process's memory and leaves it
-only split and wrapped to the custodians.
+bundle grows in a draft beside its place and appears there whole, by one rename, after everything
+in it is on disk. The content key exists only in this process's memory and leaves it only split and
+wrapped to the custodians: at the end into the bundle, and where a draft may be gone on with
+(`draft.py`), at the beginning into the draft.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
-import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 from dutchdoor import canonical
 from dutchdoor.clock import Clock
@@ -24,17 +23,8 @@ from dutchdoor.custody.model import CONTENT_KEY_BYTES, ContentKey, CustodianPubl
 from dutchdoor.custody.shares import check_quorum, key_commitment, wrap_shares
 from dutchdoor.errors import Invalid, Refused, Unavailable
 from dutchdoor.evidence.ports import Signer
-from dutchdoor.weights.format import (
-    SLOT_BYTES,
-    SLOT_PLAIN_BYTES,
-    TAG_BYTES,
-    FileCipher,
-    Header,
-    Index,
-    encode_head,
-    file_set_digest,
-    new_header,
-)
+from dutchdoor.weights.draft import Draft, DraftFolder, check_resumed, draft_path, read_draft
+from dutchdoor.weights.format import file_set_digest
 from dutchdoor.weights.model import (
     MANIFEST_NAME,
     SHARES_NAME,
@@ -44,32 +34,55 @@ from dutchdoor.weights.model import (
     Progress,
     Report,
     Sealed,
-    SealedFile,
     SealLimits,
-    sealed_name,
 )
-from dutchdoor.weights.scan import SourceFile, read_safetensors_header, scan_folder
+from dutchdoor.weights.public import NOTHING_SHOWN, Public, check_public_text, table_of_indices
+from dutchdoor.weights.scan import SourceFile, scan_folder
+from dutchdoor.weights.seal_file import Randomness, SealRun, seal_file
 
-__all__ = ["SEALED_SUFFIX", "Randomness", "seal_folder"]
+__all__ = ["SEALED_SUFFIX", "Randomness", "refer_to_decision", "seal_folder"]
 
 SEALED_SUFFIX = ".sealed"
-_BUFFERS = 4  # Slots in memory: one is filled while others are hashed and written.
-
-Randomness = Callable[[int], bytes]
 
 
-@dataclass
-class _Run:
-    """What one sealing carries from file to file."""
+class _Plan(NamedTuple):
+    """What is to become what, and whose."""
 
-    key: ContentKey
-    content_id: str
-    random_bytes: Randomness
-    report: Report
-    total_bytes: int
-    hasher: ThreadPoolExecutor
-    done_bytes: int = 0
-    indices: list[Index] = field(default_factory=list)
+    source: Path
+    target: Path
+    model: str
+    holder: Signer
+    custodians: tuple[CustodianPublic, ...]
+    threshold: int
+    keep_draft: bool
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(custodian.key_id for custodian in self.custodians)
+
+    def begin(self, key: ContentKey, content_id: str) -> tuple[DraftFolder, Draft]:
+        draft = Draft(self.model, content_id, key_commitment(key), self.threshold, self.ids)
+        path = draft_path(self.target)
+        if not self.keep_draft:
+            # Nobody goes on with it: a name of its own, as several may seal to one place.
+            return DraftFolder.begin(path.with_name(f"{path.name}.{secrets.token_hex(8)}")), draft
+        folder = DraftFolder.begin(path)
+        try:
+            folder.commit(draft, key, self.custodians, self.holder)
+        except BaseException:
+            folder.remove()
+            raise
+        return folder, draft
+
+    def resume(self, key: ContentKey) -> tuple[DraftFolder, Draft]:
+        folder = DraftFolder.resume(draft_path(self.target))
+        try:
+            draft = read_draft(self.target, self.holder.public_key).draft
+            check_resumed(draft, key, Draft(self.model, "", "", self.threshold, self.ids))
+        except BaseException:
+            folder.release()
+            raise
+        return folder, draft
 
 
 def seal_folder(
@@ -81,57 +94,90 @@ def seal_folder(
     custodians: Sequence[CustodianPublic],
     threshold: int,
     clock: Clock,
+    public: Public | None = None,
+    show_tensors: bool = False,
+    keep_draft: bool = False,
+    resume: ContentKey | None = None,
     report: Report | None = None,
     random_bytes: Randomness = secrets.token_bytes,
 ) -> Sealed:
     """A new bundle at `target` (a path that ends in `.sealed`) of every file below `source`.
 
     model: the public name, 1 to 128 characters. threshold: how many custodians open together.
+    public: what anybody may see. show_tensors: their table too, without values.
+    keep_draft: a sealing that is killed, or finds no room, leaves a draft that can be gone on
+    with. resume: the key of such a draft, from its custodians (`read_draft`, then `combine`); it is
+    wiped.
     random_bytes: for vectors alone; the key comes from it.
-    Raises Refused: an unsafe file, or `target` exists. Raises Invalid: no such quorum, a broken
-    safetensors file, a name out of bounds, or a file that changed meanwhile.
-    Raises Unavailable: no room, or no access. Whatever is raised, no bundle and no part is left.
+    Raises Refused: an unsafe file, `target` or a draft exists, or the draft is of something else.
+    Raises Invalid: no such quorum, a broken safetensors file, a name out of bounds, a file that
+    changed meanwhile, or not the draft's key. Raises NotFound: no draft to go on with.
+    Raises Unavailable: no room, or no access. Whatever is raised, no bundle is left, and no draft
+    unless it was to be kept and can be gone on with.
     """
-    _check_arguments(target, model)
+    public = public or NOTHING_SHOWN
+    _check_arguments(target, model, public)
     check_quorum(threshold, len(custodians))
+    plan = _Plan(source, target, model, holder, tuple(custodians), threshold, keep_draft)
     sources = scan_folder(source)
-    key = ContentKey(random_bytes(CONTENT_KEY_BYTES))
-    draft = target.parent / f".{target.name}.{secrets.token_hex(8)}"
+    key = resume or ContentKey(random_bytes(CONTENT_KEY_BYTES))
     try:
-        draft.mkdir(mode=0o755)
-        with ThreadPoolExecutor(1, "seal-hash") as hasher:
-            run = _Run(
+        if resume is None:
+            folder, draft = plan.begin(key, random_bytes(32).hex())
+        else:
+            folder, draft = plan.resume(key)
+        with folder, ThreadPoolExecutor(1, "seal-write") as writer:
+            run = SealRun(
                 key=key,
-                content_id=random_bytes(32).hex(),
+                content_id=draft.content_id,
                 random_bytes=random_bytes,
                 report=report or _silent,
                 total_bytes=sum(file.size for file in sources),
-                hasher=hasher,
+                writer=writer,
+                resumes=resume is not None,
             )
-            files = tuple(_seal_file(run, draft, n, s) for n, s in enumerate(sources))
-        file_set = file_set_digest(key, run.content_id, run.indices)
-        content = Content(model, run.content_id, key_commitment(key), file_set, files)
-        shares = wrap_shares(
-            key, bundle=content.digest, custodians=custodians, threshold=threshold
-        ).encode()
-        ids = tuple(custodian.key_id for custodian in custodians)
-        custody = Custody(threshold, ids, "sha256:" + canonical.sha256_hex(shares))
-        manifest = Manifest(content, custody, clock.now_ms())
-        _write_durably(draft / SHARES_NAME, shares)
-        _write_durably(draft / MANIFEST_NAME, manifest.sign(holder))
-        _publish(draft, target)
+            content = _seal_files(
+                run, folder.bundle, sources, model=model, public=public, show_tensors=show_tensors
+            )
+            manifest = _close(folder.bundle, key, content, plan, clock)
+            _publish(folder.bundle, target)
+            folder.keeps = False
     except OSError as error:
         message = f"the bundle cannot be written: {error.strerror}"
         hint = "make room on the disk, or choose another place with -o"
+        if keep_draft or resume is not None:
+            hint = "make room on the disk, then go on with --resume"
         raise Unavailable(message, code="seal_unavailable", hint=hint) from error
     finally:
         key.wipe()
-        # After the rename there is nothing here; before it, only ciphertext.
-        shutil.rmtree(draft, ignore_errors=True)
     return Sealed(manifest, content.digest)
 
 
-def _check_arguments(target: Path, model: str) -> None:
+def refer_to_decision(path: Path, manifest: Manifest, decision: str, holder: Signer) -> Manifest:
+    """The manifest of the bundle at `path`, signed again with the decision it is published with.
+
+    Replaced in one step; the bundle's digest stays.
+    Raises Invalid: a text out of bounds. Raises Unavailable: it cannot be written.
+    """
+    changed = replace(manifest, decision=check_public_text(decision))
+    # Not inside the bundle: a reader meanwhile would find a file that does not belong to it.
+    draft = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    try:
+        _write_durably(draft, changed.sign(holder))
+        draft.replace(path / MANIFEST_NAME)
+        _sync_folder(path)
+    except OSError as error:
+        message = f"the manifest cannot be written: {error.strerror}"
+        hint = "make room on the disk"
+        raise Unavailable(message, code="seal_unavailable", hint=hint) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return changed
+
+
+def _check_arguments(target: Path, model: str, public: Public) -> None:
+    for text in (public.licence, public.origin):
+        check_public_text(text)
     largest = SealLimits().model_name_chars_max
     if not 0 < len(model) <= largest or not model.isprintable():
         message = f"a model's name has 1 to {largest} printable characters"
@@ -148,99 +194,45 @@ def _check_arguments(target: Path, model: str) -> None:
         raise Invalid(message, code="bad_target", hint="make the folder first")
 
 
-def _seal_file(run: _Run, folder: Path, number: int, source: SourceFile) -> SealedFile:
-    name = sealed_name(number)
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-    with (
-        os.fdopen(os.open(source.path, flags), "rb", buffering=0) as plain,
-        (folder / name).open("xb", buffering=0) as sealed,
-    ):
-        index = Index(source.name, source.size, read_safetensors_header(plain, source))
-        plain.seek(0)
-        index_plain = index.encode()
-        header = new_header(
-            content_id=run.content_id,
-            file=number,
-            size=source.size,
-            index_bytes=len(index_plain) + TAG_BYTES,
-            salt=run.random_bytes(32),
-            prefix=run.random_bytes(7),
-        )
-        cipher = FileCipher(run.key, header)
-        head = encode_head(header, cipher.commitment)
-        index_sealed = cipher.seal_index(index_plain)
-        _write(sealed, head)
-        _write(sealed, index_sealed)
-        digests = [hashlib.sha256(head).digest(), hashlib.sha256(index_sealed).digest()]
-        digests += _seal_slots(run, cipher, header, source, (plain, sealed))
-        footer = b"".join(digests)
-        _write(sealed, footer)
-        os.fsync(sealed.fileno())
-        _check_unchanged(plain, source)
-    run.indices.append(index)
-    return SealedFile(
-        name=name,
-        bytes=header.footer.end,
-        head="sha256:" + digests[0].hex(),
-        slots=header.slots,
-        ciphertext="sha256:" + hashlib.sha256(footer).hexdigest(),
-    )
+def _seal_files(
+    run: SealRun,
+    folder: Path,
+    sources: Sequence[SourceFile],
+    *,
+    model: str,
+    public: Public,
+    show_tensors: bool,
+) -> Content:
+    files = tuple(seal_file(run, folder, number, s) for number, s in enumerate(sources))
+    if show_tensors:
+        public = replace(public, tensors=table_of_indices(run.indices))
+    file_set = file_set_digest(run.key, run.content_id, run.indices)
+    return Content(model, run.content_id, key_commitment(run.key), file_set, files, public)
 
 
-def _seal_slots(
-    run: _Run,
-    cipher: FileCipher,
-    header: Header,
-    source: SourceFile,
-    files: tuple[BinaryIO, BinaryIO],
-) -> list[bytes]:
-    plain_file, sealed_file = files
-    plain = memoryview(bytearray(min(SLOT_PLAIN_BYTES, header.size)))
-    buffers = [memoryview(bytearray(min(SLOT_BYTES, header.slot(0).size))) for _ in range(_BUFFERS)]
-    pending: list[Future[bytes]] = []
-    for number in range(header.slots):
-        size = header.plain(number).size
-        _read_fully(plain_file, plain[:size], source)
-        if number >= _BUFFERS:
-            # The buffer is free only once its digest has been taken.
-            pending[number - _BUFFERS].result()
-        sealed = buffers[number % _BUFFERS][: size + TAG_BYTES]
-        cipher.seal_slot(number, plain[:size], sealed)
-        pending.append(run.hasher.submit(_sha256, sealed))
-        _write(sealed_file, sealed)
-        run.done_bytes += size
-        run.report(Progress(source.name, run.done_bytes, run.total_bytes))
-    return [digest.result() for digest in pending]
-
-
-def _sha256(data: memoryview) -> bytes:
-    return hashlib.sha256(data).digest()
-
-
-def _read_fully(file: BinaryIO, into: memoryview, source: SourceFile) -> None:
-    position = 0
-    while position < len(into):
-        count = file.readinto(into[position:])  # type: ignore[attr-defined]
-        if not count:
-            raise _changed(source)
-        position += count
-
-
-def _check_unchanged(file: BinaryIO, source: SourceFile) -> None:
-    status = os.fstat(file.fileno())
-    if file.read(1) or (status.st_size, status.st_mtime_ns) != (source.size, source.modified_ns):
-        raise _changed(source)
-
-
-def _changed(source: SourceFile) -> Invalid:
-    message = f"{source.name} changed while it was sealed"
-    return Invalid(message, code="changed_while_sealing", hint="seal again when it is quiet")
-
-
-def _write(file: BinaryIO, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
+def _close(
+    folder: Path,
+    key: ContentKey,
+    content: Content,
+    plan: _Plan,
+    clock: Clock,
+) -> Manifest:
+    """Writes shares and manifest into the folder; what an earlier try left is replaced."""
+    shares = wrap_shares(
+        key, bundle=content.digest, custodians=plan.custodians, threshold=plan.threshold
+    ).encode()
+    custody = Custody(plan.threshold, plan.ids, "sha256:" + canonical.sha256_hex(shares))
+    manifest = Manifest(content, custody, clock.now_ms())
+    signed = manifest.sign(plan.holder)
+    if len(signed) > SealLimits().manifest_bytes_max:
+        message = "the table of tensors is too long for a manifest"
+        raise Invalid(message, code="bad_manifest", hint="seal without showing the tensors")
+    known = {file.name for file in content.files}
+    for stray in sorted(path for path in folder.iterdir() if path.name not in known):
+        stray.unlink()
+    _write_durably(folder / SHARES_NAME, shares)
+    _write_durably(folder / MANIFEST_NAME, signed)
+    return manifest
 
 
 def _write_durably(path: Path, data: bytes) -> None:

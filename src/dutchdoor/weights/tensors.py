@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from dutchdoor.custody.fields import BAD_FIELD
 from dutchdoor.errors import Invalid
 
-__all__ = ["HEADER_BYTES_MAX", "TensorEntry", "TensorView", "parse_tensors"]
+__all__ = ["HEADER_BYTES_MAX", "TensorEntry", "TensorView", "parse_metadata", "parse_tensors"]
 
 HEADER_BYTES_MAX = 32 << 20  # Half of what the index may hold: quotes in JSON are escaped.
 LENGTH_BYTES = 8
@@ -69,6 +69,17 @@ def parse_tensors(text: str, data_bytes: int) -> tuple[TensorEntry, ...]:
     if position != data_bytes:
         raise _malformed()
     return tuple(rows)
+
+
+def parse_metadata(text: str) -> dict[str, str]:
+    """The `__metadata__` of a header's text that `parse_tensors` took; empty where there is none.
+
+    Raises Invalid: not texts by name.
+    """
+    value = json.loads(text).get("__metadata__") or {}
+    if not isinstance(value, dict) or any(not isinstance(text, str) for text in value.values()):
+        raise _malformed()
+    return value
 
 
 def _entry(name: str, row: Any) -> TensorEntry:

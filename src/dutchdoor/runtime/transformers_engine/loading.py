@@ -19,7 +19,7 @@ from dutchdoor.errors import Invalid, NotFound
 from dutchdoor.runtime.ports import BundleFiles
 from dutchdoor.runtime.transformers_engine.text import TextSide
 
-__all__ = ["LoadedModel", "load_model", "pick_dtype"]
+__all__ = ["LoadedModel", "load_model", "model_of_bundle", "pick_dtype"]
 
 _DTYPES = {
     "F64": torch.float64,
@@ -75,13 +75,8 @@ def load_model(files: BundleFiles, dtype: torch.dtype) -> LoadedModel:
     Raises NotFound: a file of a model folder is missing. Raises Invalid: not such a model, or one
     whose code we would have to take from the bundle: nothing in a bundle is ever run.
     """
-    config_value = _json(files, "config.json")
-    if "auto_map" in config_value:
-        message = "this model wants to run code of its own"
-        raise Invalid(message, code="bad_model", hint="use an architecture of transformers")
-    config = _config(config_value)
-    tensors = dict(_tensors(files))
-    model = _build(config, tensors, dtype)
+    config = _checked_config(files)
+    model = _build(config, dict(_tensors(files)), dtype)
     generation = _json(files, "generation_config.json", missing={})
     layers = _blocks(model)
     return LoadedModel(
@@ -94,6 +89,24 @@ def load_model(files: BundleFiles, dtype: torch.dtype) -> LoadedModel:
         eos=_eos(generation, config),
         dtype=dtype,
     )
+
+
+def model_of_bundle(files: BundleFiles, dtype: torch.dtype) -> Any:
+    """The bundle's model, as transformers makes it: on no device first, then filled in place.
+
+    files: an open `weights.reader.SealedBundle`. Where `dtype` is that of the weights, parameters
+    are views of the decrypted memory, and the plaintext is in memory once.
+    Raises as `load_model` does.
+    """
+    return _build(_checked_config(files), dict(_tensors(files)), dtype)
+
+
+def _checked_config(files: BundleFiles) -> Any:
+    value = _json(files, "config.json")
+    if "auto_map" in value:
+        message = "this model wants to run code of its own"
+        raise Invalid(message, code="bad_model", hint="use an architecture of transformers")
+    return _config(value)
 
 
 def _config(value: dict[str, Any]) -> Any:
