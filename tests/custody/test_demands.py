@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dutchdoor.custody.attestation.model import Grade
 from dutchdoor.custody.demands import check_custody, custody_demands
 from dutchdoor.custody.shares import WrappedShare, WrappedShares
 from dutchdoor.errors import Refused
@@ -42,6 +43,28 @@ def test_less_than_was_decided_is_refused(
     with pytest.raises(Refused) as caught:
         check_custody(terms, shares(2, 3), copies)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("demanded", "shown", "met"),
+    [
+        ("software", Grade.SOFTWARE, True),
+        ("software", Grade.TPM, True),
+        ("tpm", Grade.SOFTWARE, False),
+        ("tpm", Grade.TPM, True),
+        ("tpm", Grade.TEE, True),
+        ("tee", Grade.TPM, False),
+        ("tee", Grade.TEE, True),
+        ("steel", Grade.TEE, False),
+        ("tpm", None, True),
+        ("steel", None, False),
+    ],
+)
+def test_a_higher_grade_meets_a_lower_demand_and_none_an_unknown_one(
+    demanded: str, shown: Grade | None, *, met: bool
+) -> None:
+    (row,) = custody_demands(CustodyTerms(grade=demanded), shares(2, 3), 1, shown)
+    assert (row.met, row.code) == (met, "custody_grade")
 
 
 def test_one_custodian_named_twice_counts_once() -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from dutchdoor.custody.attestation.model import Grade
 from dutchdoor.custody.shares import WrappedShares
 from dutchdoor.errors import Refused
 from dutchdoor.evidence.terms import CustodyTerms
 
-__all__ = ["GRADE", "Demand", "check_custody", "custody_demands"]
-
-GRADE = "software"
-"""How custodians' keys are kept by this version: in files. It reads neither a TPM nor a TEE."""
+__all__ = ["Demand", "check_custody", "custody_demands"]
 
 
 class Demand(NamedTuple):
@@ -25,11 +23,15 @@ class Demand(NamedTuple):
 
 
 def custody_demands(
-    terms: CustodyTerms, shares: WrappedShares, copies: int | None
+    terms: CustodyTerms,
+    shares: WrappedShares,
+    copies: int | None,
+    grade: Grade | None = Grade.SOFTWARE,
 ) -> tuple[Demand, ...]:
     """What `terms` demand of the custody of one bundle; terms that ask for nothing give none.
 
-    copies: how many copies of the bundle are known; None where nobody counted them.
+    copies: how many copies of the bundle are known; None where nobody counted them. grade: what was
+    verified of the host that asks; None where no host asks now.
     """
     rows = []
     if terms.shares_min:
@@ -46,14 +48,24 @@ def custody_demands(
         decided = f"at most {terms.copies_max}"
         rows.append(Demand("copies known", decided, known, met, "custody_copies"))
     if terms.grade:
-        met = terms.grade == GRADE
-        rows.append(Demand("custodians' keys", terms.grade, GRADE, met, "custody_grade"))
+        # Where nobody asks there is nothing to verify: each opening shows it anew.
+        known = "shown at each opening" if grade is None else str(grade)
+        met = (grade or Grade.TEE).meets(terms.grade)
+        rows.append(Demand("the host's grade", terms.grade, known, met, "custody_grade"))
     return tuple(rows)
 
 
-def check_custody(terms: CustodyTerms, shares: WrappedShares, copies: int | None) -> None:
-    """Raises Refused where custody is not what `terms` demand; the code says in what."""
-    for row in custody_demands(terms, shares, copies):
+def check_custody(
+    terms: CustodyTerms,
+    shares: WrappedShares,
+    copies: int | None,
+    grade: Grade = Grade.SOFTWARE,
+) -> None:
+    """Raises Refused where custody is not what `terms` demand; the code says in what.
+
+    grade: what the custodian itself verified of the host that asks.
+    """
+    for row in custody_demands(terms, shares, copies, grade):
         if not row.met:
             message = f"the decision demands {row.what}: {row.decided}; there is: {row.found}"
             hint = "bring custody to what was decided, or decide anew: dutchdoor release diff"

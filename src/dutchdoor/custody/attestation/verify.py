@@ -9,11 +9,12 @@ from dutchdoor.custody.attestation.model import Attested, Grade
 from dutchdoor.custody.attestation.snp import check_report, check_root, check_snp_measurements
 from dutchdoor.custody.attestation.tpm import check_key, check_quote, check_registers
 from dutchdoor.custody.messages import OpenRequest
-from dutchdoor.errors import Refused
+from dutchdoor.errors import Invalid, Refused
 from dutchdoor.evidence.hosts import Host
 
 __all__ = ["EnrolledHosts", "check_host", "request_nonce"]
 
+_PARTS = {"tpm": {"quote", "signature"}, "snp": {"report", "vcek", "ask"}}
 _GRADES = {"tpm": Grade.TPM, "snp": Grade.TEE}
 
 
@@ -62,6 +63,10 @@ class EnrolledHosts:
             message = "the evidence was made for another request"
             hint = "let the host make a new request and new evidence"
             raise Refused(message, code="evidence_replayed", hint=hint)
+        if set(shown.parts) != _PARTS[host.kind]:
+            message = "the evidence has other parts than such a host sends"
+            hint = "let the host make it again, with the same version of this program"
+            raise Invalid(message, code="bad_evidence", hint=hint)
         nonce = request_nonce(request)
         if host.kind == "tpm":
             check_quote(

@@ -107,7 +107,7 @@ def _custody(decision: Decision, seen: Seen) -> Sequence[Row]:
     terms = decision.terms.custody
     if seen.shares is None:
         return [Row("custody", "readable", "cannot be read", same=False, code="custody_unreadable")]
-    return [Row(*demand) for demand in custody_demands(terms, seen.shares, seen.copies)]
+    return [Row(*demand) for demand in custody_demands(terms, seen.shares, seen.copies, None)]
 
 
 def _runtime(decision: Decision, runtime: Description | None) -> Sequence[Row]:
