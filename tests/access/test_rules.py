@@ -30,7 +30,7 @@ GRANT = Grant(
     not_after_ms=2000,
     concurrency_max=2,
 )
-FREE = Spending(Amounts(), open_count=0, released=0, vectors_max=100, hidden_size=576)
+FREE = Spending(Amounts(), open_count=0, released=0, numbers=0, vectors_max=100, hidden_size=576)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_each_budget_ends_exactly_where_it_says(
 
 
 def test_an_exhausted_pool_tells_the_figure() -> None:
-    spending = replace(FREE, released=144, vectors_max=144)
+    spending = replace(FREE, released=144, numbers=0, vectors_max=144)
     refusal = budget_refusal(GRANT, Amounts(1, 10, 1), spending)
     assert refusal is not None
     expected = "144 of 576 independent vectors released, the decision allows 144"

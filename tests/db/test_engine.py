@@ -57,7 +57,9 @@ def test_a_block_that_raises_leaves_nothing_behind(url: str) -> None:
 
     def interrupted() -> None:
         with database.write() as connection:
-            connection.exec_driver_sql("INSERT INTO vector_pools VALUES ('x', 1)")
+            connection.exec_driver_sql(
+                "INSERT INTO vector_pools (bundle, released) VALUES ('x', 1)"
+            )
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -70,7 +72,7 @@ def test_a_writer_that_waits_too_long_is_refused_and_writes_nothing(url: str) ->
     holder = open_database(url)
     other = open_database(url, DatabaseLimits(busy_ms_max=50))
     with holder.write() as connection:
-        connection.exec_driver_sql("INSERT INTO vector_pools VALUES ('x', 1)")
+        connection.exec_driver_sql("INSERT INTO vector_pools (bundle, released) VALUES ('x', 1)")
         for late in (other, open_database(url, DatabaseLimits(busy_ms_max=50))):
             with pytest.raises(Unavailable) as unavailable:
                 add(late, "y")
@@ -99,7 +101,7 @@ def test_a_writer_in_the_same_process_queues_and_does_not_wait_for_ever(url: str
 def test_readers_see_one_moment_while_a_writer_writes(url: str) -> None:
     database = open_database(url)
     with database.write() as connection:
-        connection.exec_driver_sql("INSERT INTO vector_pools VALUES ('x', 1)")
+        connection.exec_driver_sql("INSERT INTO vector_pools (bundle, released) VALUES ('x', 1)")
         assert scalar(database, "SELECT count(*) FROM vector_pools") == 0
     assert scalar(database, "SELECT count(*) FROM vector_pools") == 1
 
@@ -118,13 +120,13 @@ def test_no_error_shows_what_was_being_stored(url: str) -> None:
 def test_a_reference_to_nobody_is_refused(url: str) -> None:
     database = open_database(url)
     with pytest.raises(Invalid), database.write() as connection:
-        connection.exec_driver_sql("INSERT INTO budget_use VALUES ('nobody', 0, 0, 0)")
+        connection.exec_driver_sql("INSERT INTO budget_use VALUES ('nobody', 0, 0, 0, 0)")
 
 
 def test_a_counter_below_zero_is_refused_by_the_database_itself(url: str) -> None:
     database = open_database(url)
     with pytest.raises(Invalid), database.write() as connection:
-        connection.exec_driver_sql("INSERT INTO vector_pools VALUES ('x', -1)")
+        connection.exec_driver_sql("INSERT INTO vector_pools (bundle, released) VALUES ('x', -1)")
 
 
 def test_a_damaged_database_is_unavailable_not_empty(url: str, tmp_path: Path) -> None:

@@ -105,8 +105,9 @@ def test_a_migration_that_fails_in_the_middle_leaves_the_old_schema_whole(
     versions = tmp_path / "migrations" / "versions"
     versions.mkdir(parents=True)
     (tmp_path / "migrations" / "env.py").write_text((MIGRATIONS / "env.py").read_text())
-    original = (MIGRATIONS / "versions" / "0001_access.py").read_text()
-    (versions / "0001_access.py").write_text(original.replace('"id = 1"', '"no such column = 1"'))
+    for file in sorted((MIGRATIONS / "versions").glob("*.py")):
+        broken = file.read_text().replace('"id = 1"', '"no such column = 1"')
+        (versions / file.name).write_text(broken)
     monkeypatch.setattr(migrate, "MIGRATIONS", tmp_path / "migrations")
     url = sqlite_url(tmp_path / "state.db")
     with pytest.raises(Unavailable):

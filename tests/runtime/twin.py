@@ -60,7 +60,7 @@ TWIN_PROBE = "sha256:" + hashlib.sha256(b"twin probe").hexdigest()
 HARDENING = ("not_dumpable", "no_core", "no_new_privileges")
 Reason = Literal["stop", "length", "content_filter", "cancelled"]
 LAYERS = 4
-HIDDEN = 16
+HIDDEN = 576
 VOCABULARY = 50_000
 
 

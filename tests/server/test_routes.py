@@ -116,7 +116,7 @@ def test_people_see_what_they_were_granted_and_what_is_left(house: House) -> Non
     with house.twin(), served(house) as server, server.http(key) as client:
         body = {"model": "twin", "prompt": "a b c d", "taps": ["blocks.0.hook_resid_post"]}
         answer = client.post("/v1/dutchdoor/activations", json={**body, "positions": 2}).json()
-        assert answer["shape"] == [1, 2, 16]
+        assert answer["shape"] == [1, 2, 576]
         assert answer["dutchdoor"]["vectors_released"] == 2
         me = client.get("/v1/dutchdoor/me").json()
         assert me["vectors"]["text"] == "2 of 576 independent vectors released"

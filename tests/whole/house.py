@@ -69,7 +69,7 @@ def make_house(root: Path, model_folder: Path) -> House:
         born.bundle.digest,
         purpose="test",
         depths=(Depth.SAMPLING, Depth.LOGPROBS, Depth.AUDIT),
-        budget=Budget(requests=100_000, tokens=100_000_000),
+        budget=Budget(requests=100_000, tokens=100_000_000, vectors=8),
         not_after_ms=workspace.clock.now_ms() + DAY_MS,
         monitor_mode=MonitorMode.OBSERVE,
         concurrency_max=16,

@@ -1,30 +1,34 @@
 """The extraction accountant: how much of the model's linear maps a request gives away.
 
 A model's last layer is a linear map W from h hidden dimensions to V tokens, h far below V. Whoever
-holds h + 1 independent vectors that passed through one of the model's linear maps reconstructs
-that map exactly; rounding and bf16 do not help (docs/security/extraction.md has the measured
-table). So what is counted is neither requests nor tokens but *independent vectors*, pooled over
-all people of one bundle. The rules here are pure; `store.py` keeps the pool.
+holds h + 1 independent rows that passed through it reconstructs it exactly; rounding and bf16 do
+not help (docs/security/extraction.md has the measured table). So what is counted is neither
+requests nor tokens but *numbers*, h of which make one *vector*, pooled over all people of one
+bundle and for ever. The rules here are pure; `store.py` keeps the pool.
 
-What each released thing costs, in vectors:
+What each released thing costs:
 
-1. Activations: one for each tap and position. A hidden vector is a row of h numbers, exact.
-2. Full rows of logits or log-probabilities: one each. V > h equations pin the row's h unknowns and
-   leave V - h equations on W itself.
-3. The k most likely log-probabilities, k <= 20 and k < h: none. A row whose prompt is new adds k
-   equations and h unknowns (its own hidden vector): since k < h, no number of such rows determines
-   W. Rows beyond those limits count as full ones.
-4. Log-probabilities of tokens that the caller chose (echo of a prompt, log-probabilities under a
-   logit bias): those of one position add up to a row. Only rows with more than h known entries say
-   anything of W, and V * h entries are needed for all of it, that is V to a vector. Here h of them
-   already count as one vector, rounded up in each request: too strict by V / h, never too lax.
+1. A hidden vector (one tap, one position): one vector. It is h numbers, exact.
+2. A log-probability, whatever made it known (the sampled token's own, one of the k most likely, an
+   echoed prompt's): one number. A row that shows h numbers or more costs one vector, as a whole
+   row does.
+3. A token drawn under a logit bias, logprobs or not: one number for each bit that the draw can
+   tell, ceil(log2(biases + 1)). Bisecting with biases reads any logit that way. Where the answer
+   ends is a draw too.
+4. Penalties bias the tokens that the answer has already: up to h - 1 of them leave any row with
+   fewer than h known numbers (see below) and cost nothing; draws after that cost as under a bias
+   on all tokens written.
+5. Text that is sampled freely costs nothing here: it is what budgets of tokens are for.
 
-Rule 3 leaves one log-probability a token that chance chose: the sampled token's own. It takes
-V * h of them at repeated prompts to determine W (28 million for SmolLM2-135M); that many tokens is
-what a grant's token budget is for.
+Why h numbers make a vector: a row has h unknowns of its own (its hidden vector), so that fewer
+than h known entries fit every W, and say nothing of W or of h. Under a pool of B < h vectors at
+most B rows can ever have h known entries, however requests are cut, mixed or spread over people:
+all other rows fit any W, and B rows have a rank below h. One number is not free either: the second
+moments of many partial rows betray W, as a quarter of the way by matrix completion shows
+(docs/decisions/0010).
 Source: Carlini et al. 2024, "Stealing Part of a Production Language Model" (arXiv 2403.06634),
-sections 4 and 5; Finlayson et al. 2024, "Logits of API-Protected LLMs Leak Proprietary
-Information" (arXiv 2403.09539), section 3; the counting argument of rules 3 and 4 is our own.
+sections 4 to 6; Finlayson et al. 2024, "Logits of API-Protected LLMs Leak Proprietary
+Information" (arXiv 2403.09539), section 3; the counting argument is our own.
 """
 
 from __future__ import annotations
@@ -33,57 +37,70 @@ from dataclasses import dataclass
 
 from dutchdoor.errors import Invalid
 
-__all__ = ["TOP_LOGPROBS_FREE_MAX", "Asked", "pool_text", "vectors_of"]
+__all__ = ["NOTHING", "Asked", "Cost", "cost_of", "pool_text", "row_cost", "vectors_worth"]
 
-TOP_LOGPROBS_FREE_MAX = 20
-"""The most likely log-probabilities a position may show without costing a vector."""
+
+@dataclass(frozen=True)
+class Cost:
+    """What is given away. numbers: beside the vectors, h of them are worth one more."""
+
+    vectors: int = 0
+    numbers: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.vectors + other.vectors, self.numbers + other.numbers)
+
+
+NOTHING = Cost()
 
 
 @dataclass(frozen=True)
 class Asked:
     """What a request asks to be shown, as far as linear maps are concerned; all counts >= 0.
 
-    taps, positions: of an activation read. logprob_rows: positions at which log-probabilities are
-    shown, prompt and completion together, all choices and retries included. top_logprobs: the k of
-    those. echoed: of those positions, the prompt's. biased: the request carries a logit bias or
-    names token ids. full_rows: rows of all V logits or log-probabilities.
+    taps, positions: of an activation read. rows: positions at which log-probabilities are shown,
+    prompt and completion together. row_numbers: log-probabilities at each of them. draws: tokens
+    drawn, the end included. biases: tokens under a logit bias. penalised: a penalty is asked for.
     """
 
     taps: int = 0
     positions: int = 0
-    logprob_rows: int = 0
-    top_logprobs: int = 0
-    echoed: int = 0
-    biased: bool = False
-    full_rows: int = 0
+    rows: int = 0
+    row_numbers: int = 0
+    draws: int = 0
+    biases: int = 0
+    penalised: bool = False
 
 
-def vectors_of(asked: Asked, *, hidden_size: int) -> int:
-    """The independent vectors that answering `asked` releases at most.
+def cost_of(asked: Asked, *, hidden_size: int) -> Cost:
+    """What answering `asked` releases at most.
 
     hidden_size: h of the bundle, >= 1.
     Raises Invalid: a negative count, or h < 1; nothing can be counted then, so nothing released.
     Source: the rules 1 to 4 at the head of this file.
     """
-    counts = (
-        asked.taps,
-        asked.positions,
-        asked.logprob_rows,
-        asked.top_logprobs,
-        asked.echoed,
-        asked.full_rows,
-    )
-    if hidden_size < 1 or min(counts) < 0 or asked.echoed > asked.logprob_rows:
+    counts = (asked.taps, asked.positions, asked.rows, asked.row_numbers, asked.draws, asked.biases)
+    if hidden_size < 1 or min(counts) < 0:
         raise Invalid("vectors cannot be counted for this request", code="bad_amounts")
-    vectors = asked.taps * asked.positions + asked.full_rows
-    if asked.top_logprobs > TOP_LOGPROBS_FREE_MAX or asked.top_logprobs >= hidden_size:
-        return vectors + asked.logprob_rows
-    # The token at each biased or echoed position is the caller's choice, and so, under a bias, are
-    # the k most likely.
-    chosen = asked.echoed
-    if asked.biased:
-        chosen = asked.logprob_rows * (asked.top_logprobs + 1)
-    return vectors + -(-chosen // hidden_size)
+    each = row_cost(asked.row_numbers, hidden_size=hidden_size)
+    shown = Cost(
+        asked.taps * asked.positions + asked.rows * each.vectors, asked.rows * each.numbers
+    )
+    tried = asked.biases + (asked.draws if asked.penalised else 0)
+    free = 0 if asked.biases else hidden_size - 1
+    drawn = max(0, asked.draws - free) if tried else 0
+    # `tried` tokens and the best of the others: so many ways a draw can end, in bits, rounded up.
+    return shown + Cost(numbers=drawn * tried.bit_length())
+
+
+def row_cost(numbers: int, *, hidden_size: int) -> Cost:
+    """What one row costs at which `numbers` log-probabilities are known."""
+    return Cost(vectors=1) if numbers >= hidden_size else Cost(numbers=numbers)
+
+
+def vectors_worth(vectors: int, numbers: int, hidden_size: int) -> int:
+    """`vectors` and `numbers` together, in whole vectors, rounded up. hidden_size: >= 1."""
+    return vectors + -(-numbers // hidden_size)
 
 
 def pool_text(released: int, hidden_size: int) -> str:

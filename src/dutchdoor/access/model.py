@@ -105,11 +105,24 @@ class Budget:
 
 @dataclass(frozen=True)
 class Amounts:
-    """Quantities reserved or used. tokens: prompt and completion together."""
+    """Quantities reserved or used. tokens: prompt and completion together.
+
+    numbers: single log-probabilities; as many as the model is wide are worth one more vector.
+    """
 
     requests: int = 0
     tokens: int = 0
     vectors: int = 0
+    numbers: int = 0
+
+    def less(self, other: Amounts) -> Amounts:
+        """Each amount less the other's; may fall below zero."""
+        return Amounts(
+            self.requests - other.requests,
+            self.tokens - other.tokens,
+            self.vectors - other.vectors,
+            self.numbers - other.numbers,
+        )
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row
 
+from dutchdoor.access.extraction import vectors_worth
 from dutchdoor.access.model import (
+    Amounts,
     Budget,
     ContentMode,
     Grant,
@@ -18,7 +20,42 @@ from dutchdoor.errors import Invalid
 from dutchdoor.evidence.decision import Depth
 from dutchdoor.ids import BundleDigest, GrantId, KeyId, PersonId
 
-__all__ = ["grant_of", "grant_row", "key_of", "person_of", "person_row"]
+__all__ = [
+    "Pool",
+    "amounts_of",
+    "amounts_row",
+    "grant_of",
+    "grant_row",
+    "key_of",
+    "person_of",
+    "person_row",
+]
+
+
+class Pool(NamedTuple):
+    """What of a bundle is released or set aside. hidden: 0 where nothing ever was."""
+
+    vectors: int = 0
+    numbers: int = 0
+    hidden: int = 0
+
+    def after(self, asked: Amounts, hidden_size: int) -> int:
+        """All of it and `asked`, in whole vectors."""
+        h = hidden_size or self.hidden or 1
+        return vectors_worth(self.vectors + asked.vectors, self.numbers + asked.numbers, h)
+
+
+def amounts_of(row: Row[Any]) -> Amounts:
+    return Amounts(row.requests, row.tokens, row.vectors, row.numbers)
+
+
+def amounts_row(amounts: Amounts) -> dict[str, int]:
+    return {
+        "requests": amounts.requests,
+        "tokens": amounts.tokens,
+        "vectors": amounts.vectors,
+        "numbers": amounts.numbers,
+    }
 
 
 def person_row(person: Person) -> dict[str, Any]:

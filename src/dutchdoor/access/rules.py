@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dutchdoor.access.extraction import pool_text
+from dutchdoor.access.extraction import pool_text, vectors_worth
 from dutchdoor.access.model import (
     AccessRequest,
     Amounts,
@@ -34,12 +34,14 @@ class Spending:
     """How things stand when a reservation is asked for.
 
     used: what the grant has spent or set aside. open_count: its reservations not yet settled.
-    released: the bundle's pooled vectors. vectors_max: what the decision in force allows of them.
+    released, numbers: the bundle's pool, vectors and single numbers. vectors_max: what the decision
+    in force allows of both together.
     """
 
     used: Amounts
     open_count: int
     released: int
+    numbers: int
     vectors_max: int
     hidden_size: int
 
@@ -126,11 +128,13 @@ def budget_refusal(grant: Grant, asked: Amounts, spending: Spending) -> Refusal 
             missing=("concurrency",),
             grant=grant,
         )
-    budget, used = grant.budget, spending.used
+    budget, used, h = grant.budget, spending.used, spending.hidden_size
+    asks = asked.vectors > 0 or asked.numbers > 0
+    had = vectors_worth(used.vectors, used.numbers, h) if asks else 0
     for name, want, have, most in (
         ("requests", asked.requests, used.requests, budget.requests),
         ("tokens", asked.tokens, used.tokens, budget.tokens),
-        ("vectors", asked.vectors, used.vectors, budget.vectors),
+        ("vectors", _more(used, asked, h) - had if asks else 0, had, budget.vectors),
     ):
         if want > 0 and have + want > most:
             left = max(most - have, 0)
@@ -142,19 +146,33 @@ def budget_refusal(grant: Grant, asked: Amounts, spending: Spending) -> Refusal 
                 missing=(name,),
                 grant=grant,
             )
-    if asked.vectors > 0 and spending.released + asked.vectors > spending.vectors_max:
-        return Refusal(
-            code="vectors_exhausted",
-            message=(
-                f"{pool_text(spending.released, spending.hidden_size)}, the decision allows "
-                f"{spending.vectors_max}, this needs {asked.vectors} more"
-            ),
-            rule="decision.vectors_max",
-            hint="they are pooled over all people and never come back; text stays available",
-            missing=("vectors",),
-            grant=grant,
-        )
-    return None
+    return _pool_refusal(grant, asked, spending) if asks else None
+
+
+def _pool_refusal(grant: Grant, asked: Amounts, spending: Spending) -> Refusal | None:
+    pool = Amounts(vectors=spending.released, numbers=spending.numbers)
+    h, most = spending.hidden_size, spending.vectors_max
+    released = vectors_worth(pool.vectors, pool.numbers, h)
+    after = _more(pool, asked, h)
+    if after <= most:
+        return None
+    return Refusal(
+        code="vectors_exhausted",
+        message=(
+            f"{pool_text(released, h)}, the decision allows {most}, this needs "
+            f"{after - released} more"
+        ),
+        rule="decision.vectors_max",
+        hint="they are pooled over all people and never come back; text stays available",
+        missing=("vectors",),
+        grant=grant,
+    )
+
+
+def _more(before: Amounts, asked: Amounts, hidden_size: int) -> int:
+    """`before` and `asked` together, in whole vectors: rounded up once, over all that was asked."""
+    vectors, numbers = before.vectors + asked.vectors, before.numbers + asked.numbers
+    return vectors_worth(vectors, numbers, hidden_size)
 
 
 def first(*refusals: Refusal | None) -> Refusal | None:

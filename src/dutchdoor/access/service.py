@@ -158,10 +158,12 @@ class Access(Register):
         vectors_max, hidden_size: of the decision in force. A refusal's code is `budget_requests`,
         `budget_tokens`, `budget_vectors` (the grant's), `vectors_exhausted` (the bundle's, pooled
         over all people), `too_many_at_once`, or that of a grant that ended in between.
-        Raises Invalid: a negative amount, or an id that is reserved already. Unavailable: it
-        cannot be written, nothing is set aside.
+        Raises Invalid: a negative amount, an id that is reserved already, or no hidden size to
+        count vectors by. Unavailable: it cannot be written, nothing is set aside.
         """
         self._check_amounts(amounts)
+        if hidden_size < 1 and (amounts.vectors > 0 or amounts.numbers > 0):
+            raise Invalid("vectors cannot be counted for this model", code="bad_amounts")
         return self._store.reserve(
             identifier,
             grant.id,
@@ -196,7 +198,10 @@ class Access(Register):
         return self._store.used(grant)
 
     def released(self, bundle: BundleDigest) -> int:
-        """The independent vectors of `bundle` released or set aside, over all people."""
+        """The independent vectors of `bundle` released or set aside, over all people.
+
+        Single numbers count in: as many as the model is wide are one vector, rounded up once.
+        """
         return self._store.released(bundle)
 
     def follow_policies(self) -> PolicyStanding:
@@ -247,7 +252,7 @@ class Access(Register):
         self._read_at_s = float("-inf")
 
     def _check_amounts(self, amounts: Amounts) -> None:
-        counts = (amounts.requests, amounts.tokens, amounts.vectors)
+        counts = (amounts.requests, amounts.tokens, amounts.vectors, amounts.numbers)
         if min(counts) < 0 or max(counts) > self._limits.amount_max:
             raise Invalid("an amount is negative or too large", code="bad_amounts")
 

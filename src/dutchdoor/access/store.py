@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from dutchdoor.access.directory import Directory, make_directory
+from dutchdoor.access.extraction import vectors_worth
 from dutchdoor.access.model import (
     Amounts,
     Budget,
@@ -18,7 +20,16 @@ from dutchdoor.access.model import (
     Refusal,
     Reservation,
 )
-from dutchdoor.access.rows import grant_of, grant_row, key_of, person_of, person_row
+from dutchdoor.access.rows import (
+    Pool,
+    amounts_of,
+    amounts_row,
+    grant_of,
+    grant_row,
+    key_of,
+    person_of,
+    person_row,
+)
 from dutchdoor.access.rules import Spending, budget_refusal, first, holder_refusal, standing_refusal
 from dutchdoor.db.engine import Database
 from dutchdoor.db.schema import metadata
@@ -74,6 +85,7 @@ budget_use = sa.Table(
     sa.Column("requests", sa.BigInteger, nullable=False),
     sa.Column("tokens", sa.BigInteger, nullable=False),
     sa.Column("vectors", sa.BigInteger, nullable=False),
+    sa.Column("numbers", sa.BigInteger, nullable=False, server_default="0"),
     sa.CheckConstraint("requests >= 0 AND tokens >= 0 AND vectors >= 0", name="not_negative"),
 )
 vector_pools = sa.Table(
@@ -81,6 +93,10 @@ vector_pools = sa.Table(
     metadata,
     sa.Column("bundle", sa.String(71), primary_key=True),
     sa.Column("released", sa.BigInteger, nullable=False),
+    # Single numbers beside the vectors, and how many of them make one: the smallest hidden size
+    # that a reservation named, so that no later one makes them cheaper.
+    sa.Column("numbers", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("hidden", sa.BigInteger, nullable=False, server_default="0"),
     sa.CheckConstraint("released >= 0", name="not_negative"),
 )
 reservations = sa.Table(
@@ -92,6 +108,7 @@ reservations = sa.Table(
     sa.Column("requests", sa.BigInteger, nullable=False),
     sa.Column("tokens", sa.BigInteger, nullable=False),
     sa.Column("vectors", sa.BigInteger, nullable=False),
+    sa.Column("numbers", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("reserved_ms", sa.BigInteger, nullable=False),
 )
 access_epoch = sa.Table(
@@ -111,10 +128,7 @@ _STANDING = (
         budget_use.c.requests.label("used_requests"),
         budget_use.c.tokens.label("used_tokens"),
         budget_use.c.vectors.label("used_vectors"),
-        sa.select(vector_pools.c.released)
-        .where(vector_pools.c.bundle == grants.c.bundle)
-        .scalar_subquery()
-        .label("released"),
+        budget_use.c.numbers.label("used_numbers"),
         sa.select(sa.func.count())
         .where(reservations.c.grant_id == grants.c.id)
         .scalar_subquery()
@@ -176,7 +190,7 @@ class Change:
 
     def add_grant(self, grant: Grant, now_ms: int) -> None:
         self._connection.execute(grants.insert().values(**grant_row(grant), made_ms=now_ms))
-        zero = {"requests": 0, "tokens": 0, "vectors": 0}
+        zero = amounts_row(Amounts())
         self._connection.execute(budget_use.insert().values(grant_id=grant.id, **zero))
 
     def revoke_grant(self, grant: GrantId) -> tuple[Grant, bool]:
@@ -248,42 +262,41 @@ class AccessStore:
             )
             if refusal is not None:
                 return refusal
-            used = Amounts(row.used_requests, row.used_tokens, row.used_vectors)
-            released = row.released or 0
-            if asked.vectors > 0:
-                # For PostgreSQL: this look locks the pool, which other grants share.
-                released = _released(connection, found.bundle)
+            used = Amounts(row.used_requests, row.used_tokens, row.used_vectors, row.used_numbers)
+            # For PostgreSQL: this look locks the pool, which other grants share.
+            asks = asked.vectors > 0 or asked.numbers > 0
+            pool = _pool(connection, found.bundle) if asks else Pool()
             spending = Spending(
                 used=used,
                 open_count=row.open_count,
-                released=released,
+                released=pool.vectors,
+                numbers=pool.numbers,
                 vectors_max=vectors_max,
-                hidden_size=hidden_size,
+                hidden_size=min(hidden_size, pool.hidden or hidden_size),
             )
             refusal = budget_refusal(found, asked, spending)
             if refusal is not None:
                 return refusal
-            values = {"requests": asked.requests, "tokens": asked.tokens, "vectors": asked.vectors}
             connection.execute(
                 reservations.insert().values(
                     id=identifier,
                     grant_id=grant,
                     bundle=found.bundle,
                     reserved_ms=now_ms,
-                    **values,
+                    **amounts_row(asked),
                 )
             )
             _spend(connection, grant, asked)
-            _release(connection, found.bundle, asked.vectors)
+            _release(connection, found.bundle, asked, spending.hidden_size)
         return Reservation(
             id=identifier,
             grant=grant,
             bundle=found.bundle,
             amounts=asked,
-            vectors_released=spending.released + asked.vectors,
+            vectors_released=pool.after(asked, spending.hidden_size),
             vectors_max=vectors_max,
-            hidden_size=hidden_size,
-            details=_left(found.budget, used, asked),
+            hidden_size=spending.hidden_size,
+            details=_left(found.budget, used, asked, spending.hidden_size),
         )
 
     def settle(self, identifier: str, used_of: Callable[[Amounts], Amounts]) -> bool:
@@ -297,15 +310,11 @@ class AccessStore:
             row = connection.execute(query.returning(*reservations.c)).first()
             if row is None:
                 return False
-            held = Amounts(row.requests, row.tokens, row.vectors)
+            held = amounts_of(row)
             used = used_of(held)
-            change = Amounts(
-                used.requests - held.requests,
-                used.tokens - held.tokens,
-                used.vectors - held.vectors,
-            )
+            change = used.less(held)
             _spend(connection, GrantId(row.grant_id), change)
-            _release(connection, row.bundle, change.vectors)
+            _release(connection, row.bundle, change, 0)
         return True
 
     def open_reservations(self) -> tuple[Reservation, ...]:
@@ -318,7 +327,7 @@ class AccessStore:
                 id=row.id,
                 grant=GrantId(row.grant_id),
                 bundle=BundleDigest(row.bundle),
-                amounts=Amounts(row.requests, row.tokens, row.vectors),
+                amounts=amounts_of(row),
             )
             for row in rows
         )
@@ -330,12 +339,12 @@ class AccessStore:
             row = connection.execute(query).first()
             if row is None:
                 raise _no_grant(grant)
-            return Amounts(row.requests, row.tokens, row.vectors)
+            return amounts_of(row)
 
     def released(self, bundle: BundleDigest) -> int:
         """The independent vectors of `bundle` released or set aside, over all people."""
         with self._database.read() as connection:
-            return _released(connection, bundle)
+            return _pool(connection, bundle).after(Amounts(), 0)
 
 
 def _epoch(connection: Connection) -> int:
@@ -347,35 +356,41 @@ def _no_grant(grant: GrantId) -> NotFound:
     return NotFound(f"there is no grant '{grant}'", code="no_grant", hint=hint)
 
 
-def _released(connection: Connection, bundle: str) -> int:
-    query = sa.select(vector_pools.c.released).where(vector_pools.c.bundle == bundle)
-    return connection.execute(query.with_for_update()).scalar_one_or_none() or 0
+def _pool(connection: Connection, bundle: str) -> Pool:
+    columns = (vector_pools.c.released, vector_pools.c.numbers, vector_pools.c.hidden)
+    query = sa.select(*columns).where(vector_pools.c.bundle == bundle)
+    row = connection.execute(query.with_for_update()).first()
+    return Pool() if row is None else Pool(*row)
 
 
 def _spend(connection: Connection, grant: GrantId, change: Amounts) -> None:
-    connection.execute(
-        budget_use.update()
-        .where(budget_use.c.grant_id == grant)
-        .values(
-            requests=budget_use.c.requests + change.requests,
-            tokens=budget_use.c.tokens + change.tokens,
-            vectors=budget_use.c.vectors + change.vectors,
-        )
-    )
+    values = {name: budget_use.c[name] + more for name, more in amounts_row(change).items()}
+    connection.execute(budget_use.update().where(budget_use.c.grant_id == grant).values(**values))
 
 
-def _release(connection: Connection, bundle: str, change: int) -> None:
-    if change == 0:
+def _release(connection: Connection, bundle: str, change: Amounts, hidden_size: int) -> None:
+    """Add `change` to the pool. hidden_size: of a reservation; 0 at its settlement."""
+    if change.vectors == 0 and change.numbers == 0:
         return
-    values = {"released": vector_pools.c.released + change}
+    values: dict[str, Any] = {
+        "released": vector_pools.c.released + change.vectors,
+        "numbers": vector_pools.c.numbers + change.numbers,
+    }
+    if hidden_size:
+        values["hidden"] = hidden_size
     query = vector_pools.update().where(vector_pools.c.bundle == bundle).values(values)
     if connection.execute(query).rowcount == 0:
-        connection.execute(vector_pools.insert().values(bundle=bundle, released=change))
+        connection.execute(
+            vector_pools.insert().values(
+                bundle=bundle, released=change.vectors, numbers=change.numbers, hidden=hidden_size
+            )
+        )
 
 
-def _left(budget: Budget, used: Amounts, asked: Amounts) -> dict[str, int]:
+def _left(budget: Budget, used: Amounts, asked: Amounts, hidden_size: int) -> dict[str, int]:
+    vectors, numbers = used.vectors + asked.vectors, used.numbers + asked.numbers
     return {
         "requests_left": budget.requests - used.requests - asked.requests,
         "tokens_left": budget.tokens - used.tokens - asked.tokens,
-        "vectors_left": budget.vectors - used.vectors - asked.vectors,
+        "vectors_left": budget.vectors - vectors_worth(vectors, numbers, max(hidden_size, 1)),
     }

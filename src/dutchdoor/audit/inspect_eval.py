@@ -245,6 +245,8 @@ def _why_no_logprobs(model: str) -> str:
     reply = door_of_environment(model).post("/chat/completions", body)
     if reply.code == "depth_not_granted":
         return "depth missing: logprobs"
+    if reply.code in {"budget_vectors", "vectors_exhausted"}:
+        return "no vectors left: each log-probability counts as one number"
     choices = reply.body.get("choices") or [{}]
     if reply.status == 200 and not choices[0].get("logprobs"):
         return "the server gives no log-probabilities"

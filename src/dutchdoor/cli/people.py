@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dutchdoor.access.extraction import pool_text
 from dutchdoor.access.model import Budget, ContentMode, Grant, MonitorMode
 from dutchdoor.app.bundles import find_bundle
 from dutchdoor.app.workspace import open_workspace
@@ -211,15 +212,40 @@ def list_grants(workspace: WorkspaceOption = None, json_output: JsonOption = Fal
                     "requests": used.requests,
                     "tokens": used.tokens,
                     "vectors": used.vectors,
+                    "numbers": used.numbers,
                 },
             }
         )
         state = "" if grant.active else "revoked, "
         lines.append(
             f"{names[grant.person]}: {state}{_told(grant)}; used {used.requests} requests, "
-            f"{used.tokens} tokens, {used.vectors} vectors"
+            f"{used.tokens} tokens, {used.vectors} vectors, {used.numbers} log-probabilities"
         )
     Output(json_output).data(rows, "\n".join(lines) or "no grants yet")
+
+
+@grants.command("pool")
+@command
+def pool(
+    bundle: Annotated[str | None, typer.Option(help="Which bundle; default: the only one.")] = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Say how many independent vectors of a bundle were released, over all people."""
+    opened = open_workspace(places_of(workspace))
+    found = find_bundle(opened, bundle)
+    decision = opened.register.in_force(found.digest, opened.clock.now_ms()).decision
+    released = opened.access.released(found.digest)
+    Output(json_output).data(
+        {
+            "bundle": found.digest,
+            "released": released,
+            "allowed": decision.vectors_max,
+            "hidden": decision.hidden_size,
+        },
+        f"{pool_text(released, decision.hidden_size)}; the decision in force allows "
+        f"{decision.vectors_max}",
+    )
 
 
 @grants.command("revoke")

@@ -6,7 +6,7 @@ from sqlalchemy import MetaData
 
 __all__ = ["SCHEMA_REVISION", "metadata"]
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest file in `migrations/versions`: four digits, so that text order is time order."""
 
 # Named constraints, so that a later migration can name what it changes on every database.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from dutchdoor.access.extraction import vectors_of
+from dutchdoor.access.extraction import Cost, cost_of
 from dutchdoor.access.model import AccessRequest, Amounts, ContentMode, MonitorMode, Refusal
 from dutchdoor.clock import Clock
 from dutchdoor.config import LimitsConfig
@@ -19,7 +19,7 @@ from dutchdoor.gateway.model import (
     Prompt,
     RefusedByGuard,
     RefusedByRule,
-    logprobs_asked,
+    shown_at_most,
 )
 from dutchdoor.gateway.ports import Access, Decisions, Rules, Runtime
 from dutchdoor.gateway.standing import decision_in_force
@@ -175,12 +175,10 @@ class Admission:
             raise Invalid(message, code="context_length_exceeded", hint=hint)
         return asked
 
-    def vectors(self, attempt: Attempt, request: InferenceRequest, tokens_max: int) -> int:
-        """The independent vectors that the logprobs asked for can release at most."""
-        assert attempt.decision is not None, "the decision was found first"
-        echoed = attempt.prompt_tokens if request.sampling.echo else 0
-        asked = logprobs_asked(request, echoed=echoed, written=tokens_max)
-        return vectors_of(asked, hidden_size=attempt.decision.hidden_size)
+    def cost(self, attempt: Attempt, request: InferenceRequest, tokens_max: int) -> Cost:
+        """What the completion can release of the model's linear maps at most."""
+        asked = shown_at_most(request, prompt_tokens=attempt.prompt_tokens, tokens_max=tokens_max)
+        return cost_of(asked, hidden_size=attempt.hidden_size)
 
     async def reserve(self, attempt: Attempt, amounts: Amounts) -> None:
         """Step 4. Raises RefusedByRule: the grant's or the model's budget does not cover it."""
@@ -192,7 +190,7 @@ class Admission:
             attempt.allowed.grant,
             amounts,
             vectors_max=attempt.decision.vectors_max,
-            hidden_size=attempt.decision.hidden_size,
+            hidden_size=attempt.hidden_size,
         )
         if isinstance(answer, Refusal):
             raise RefusedByRule(answer)

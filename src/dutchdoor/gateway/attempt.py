@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from dutchdoor.access.extraction import NOTHING, Cost
 from dutchdoor.access.model import (
     AccessRequest,
     Allowed,
@@ -97,6 +98,14 @@ class Attempt:
     deadline: asyncio.TimerHandle | None = None
 
     @property
+    def hidden_size(self) -> int:
+        """How wide the model is, to count vectors by: what the decision or the runtime says,
+        whichever is less, so that a wrong figure makes nothing cheaper."""
+        assert self.decision is not None, "the decision was found first"
+        assert self.description is not None, "described first"
+        return min(self.decision.hidden_size, self.description.hidden)
+
+    @property
     def content_mode(self) -> ContentMode:
         """What is kept of the content."""
         assert self.allowed is not None, "known once the grant is found"
@@ -114,14 +123,15 @@ class Waiting(NamedTuple):
 
     pieces: int
     tokens: int
-    vectors: int
+    cost: Cost
 
 
 @dataclass
 class Ending:
     """How an inference ended, collected while it runs. released: text that left, in order.
 
-    completion_tokens: that the runtime is known to have made; at least those that left. data: an
+    completion_tokens: that the runtime is known to have made; at least those that left. cost: of
+    what left, as the extraction accountant counts it. data: an
     answer that leaves all at once, after the end's record. waiting: see `hold_rest`.
     """
 
@@ -130,7 +140,7 @@ class Ending:
     code: str = ""
     completion_tokens: int = 0
     released_tokens: int = 0
-    vectors: int = 0
+    cost: Cost = NOTHING
     released: list[str] = field(default_factory=list)
     data: bytes | None = None
     verdicts: list[Verdict] = field(default_factory=list)
@@ -139,12 +149,12 @@ class Ending:
     def hold_rest(self) -> None:
         """What is released from now on leaves only after the end is durable."""
         if self.waiting is None:
-            self.waiting = Waiting(len(self.released), self.released_tokens, self.vectors)
+            self.waiting = Waiting(len(self.released), self.released_tokens, self.cost)
 
     def unrecorded(self, code: str) -> Ending:
         """How it ended for the caller where the end could not be recorded in time: what waited
         for the record stayed inside, so it failed, with no more than what had left by then."""
-        kept = self.waiting or Waiting(len(self.released), self.released_tokens, self.vectors)
+        kept = self.waiting or Waiting(len(self.released), self.released_tokens, self.cost)
         at_once = self.data is not None
         return replace(
             self,
@@ -152,7 +162,7 @@ class Ending:
             code=code,
             released=self.released[: kept.pieces],
             released_tokens=kept.tokens,
-            vectors=0 if at_once else kept.vectors,
+            cost=NOTHING if at_once else kept.cost,
             data=b"" if at_once else None,
             waiting=None,
         )
@@ -209,7 +219,8 @@ def done_body(attempt: Attempt, ending: Ending, completion: Opening) -> dict[str
             "completion_tokens": ending.completion_tokens,
             "released_tokens": ending.released_tokens,
             "released_bytes": len(completion.content),
-            "vectors": ending.vectors,
+            "vectors": ending.cost.vectors,
+            "numbers": ending.cost.numbers,
         },
         "verdicts": [verdict.to_body() for verdict in ending.verdicts],
     }
@@ -247,4 +258,5 @@ def _amounts(amounts: Amounts) -> dict[str, int]:
         "requests": amounts.requests,
         "tokens": amounts.tokens,
         "vectors": amounts.vectors,
+        "numbers": amounts.numbers,
     }

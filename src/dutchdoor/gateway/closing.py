@@ -92,7 +92,8 @@ class Closing:
         """
         # 9 settle
         tokens = attempt.prompt_tokens + ending.completion_tokens
-        await self.settle(attempt, Amounts(requests=1, tokens=tokens, vectors=ending.vectors))
+        cost = ending.cost
+        await self.settle(attempt, Amounts(1, tokens, cost.vectors, cost.numbers))
         # 10 `inference_done`, durable; kept content before it, so that the entry never promises
         # content that is not there.
         completion = Opening(new_salt(), ending.content())

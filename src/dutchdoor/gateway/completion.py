@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from dutchdoor.access.extraction import vectors_of
+from dutchdoor.access.extraction import NOTHING, cost_of, row_cost
 from dutchdoor.errors import Unavailable
 from dutchdoor.gateway.admission import content_refused
 from dutchdoor.gateway.attempt import Attempt, Ending
@@ -13,7 +13,7 @@ from dutchdoor.gateway.model import (
     Outcome,
     Started,
     TextDelta,
-    logprobs_asked,
+    drawn,
 )
 from dutchdoor.gateway.screen import Screen
 from dutchdoor.guard.model import Action, Verdict, allow, worst
@@ -39,7 +39,11 @@ class Completion:
         self._ending = ending
         self._screen = screen
         self._request = request
-        self._echoed = 0
+        self._shown = NOTHING
+        sampling = request.sampling
+        self._is_steered = bool(
+            sampling.logit_bias or sampling.frequency_penalty or sampling.presence_penalty
+        )
         self._rules = rules
         self.tail: TextDelta | None = None
         """Tokens that may leave only after the end is durable."""
@@ -59,8 +63,7 @@ class Completion:
             if isinstance(letter, Token):
                 if not letter.prompt:
                     ending.completion_tokens += 1
-                    if self._request.sampling.logprobs >= 0 and letter.logprob is None:
-                        raise _broken()  # A field that is missing is an error, never empty.
+                self._check(letter)
                 cleared = self._screen.push(letter)
                 if self._screen.blocked:
                     ending.hold_rest()
@@ -77,6 +80,20 @@ class Completion:
                 return
             else:
                 raise _broken()
+
+    def _check(self, token: Token) -> None:
+        """Raises Unavailable where a token shows more than was asked for, or less.
+
+        A field that is missing is an error, never empty; one that nobody set aside is not counted,
+        and so does not leave.
+        """
+        asked = self._request.sampling.logprobs
+        shows = token.logprob is not None
+        too_much = (shows or bool(token.top)) and asked < 0
+        if too_much or len(token.top) > max(asked, 0) or (token.top and not shows):
+            raise _broken()
+        if asked >= 0 and not shows and not token.prompt:
+            raise _broken()
 
     def _started(self, letter: object) -> Started:
         attempt, ending = self._attempt, self._ending
@@ -117,6 +134,7 @@ class Completion:
     def _end(self, outcome: Outcome, reason: str, verdicts: Sequence[VerdictMessage]) -> None:
         ending = self._ending
         ending.outcome, ending.reason = outcome, reason
+        self._count()
         known = list(ending.verdicts)
         ending.verdicts.extend(v for v in verdicts_of(verdicts) if v not in known)
         ending.verdicts.append(self._screen.worst or allow("rules", self._rules))
@@ -126,15 +144,23 @@ class Completion:
         if not tokens:
             return None
         text = "".join(token.text for token in tokens)
-        ending, decision = self._ending, self._attempt.decision
-        written = sum(not token.prompt for token in tokens)
+        ending, h = self._ending, self._attempt.hidden_size
         ending.released.append(text)
-        ending.released_tokens += written
-        self._echoed += len(tokens) - written
-        assert decision is not None, "the decision was found"
-        asked = logprobs_asked(self._request, echoed=self._echoed, written=ending.released_tokens)
-        ending.vectors = vectors_of(asked, hidden_size=decision.hidden_size)
+        ending.released_tokens += sum(not token.prompt for token in tokens)
+        for token in tokens if self._request.sampling.logprobs >= 0 else ():
+            if token.logprob is not None:
+                named = {token.token_id, *(row.token_id for row in token.top)}
+                self._shown += row_cost(len(named), hidden_size=h)
+        self._count()
         return TextDelta(text, tuple(tokens))
+
+    def _count(self) -> None:
+        """What has been given away so far: what is shown, and what the draws tell by themselves."""
+        ending = self._ending
+        ending.cost = self._shown
+        if self._is_steered:
+            told = drawn(self._request, tokens=ending.completion_tokens)
+            ending.cost += cost_of(told, hidden_size=self._attempt.hidden_size)
 
 
 def verdicts_of(messages: Sequence[VerdictMessage]) -> list[Verdict]:

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from dutchdoor.access.extraction import vectors_worth
 from dutchdoor.access.model import AccessRequest, Amounts, Caller, Grant, Refusal
 from dutchdoor.clock import Clock
 from dutchdoor.errors import DutchdoorError, NotFound, Unavailable
@@ -19,6 +20,7 @@ from dutchdoor.gateway.index import InferenceIndex
 from dutchdoor.gateway.model import Prompt, RefusedByRule, Route, Stopped
 from dutchdoor.gateway.ports import Decisions, Runtime
 from dutchdoor.gateway.standing import decision_in_force
+from dutchdoor.ids import BundleDigest
 from dutchdoor.runtime.protocol import Description, Tokenized
 
 __all__ = ["Desk", "GrantLeft", "Model", "Myself"]
@@ -36,10 +38,11 @@ class Model:
 
 @dataclass(frozen=True)
 class GrantLeft:
-    """A grant and what was used of it."""
+    """A grant and what was used of it. vectors_used: whole ones, single numbers counted in."""
 
     grant: Grant
     used: Amounts
+    vectors_used: int
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ class Desk:
         bundle = self._bundle or (await self.description()).bundle
         return decision_in_force(self._decisions, bundle, self._clock.now_ms()).decision
 
+    async def released(self, bundle: str) -> int:
+        """The independent vectors released of `bundle`, over all people. Raises Unavailable."""
+        access = self._admission.access
+        return await self._admission.in_thread(access.released, BundleDigest(bundle))
+
     async def models(self, key: str) -> list[Model]:
         """The models that the caller may see: those whose decision lets them in.
 
@@ -122,11 +130,16 @@ class Desk:
         with contextlib.suppress(DutchdoorError):
             decision = await self.decision()
         access, person = self._admission.access, caller.person
+        hidden = decision.hidden_size if decision is not None else 0
 
         def read() -> tuple[tuple[GrantLeft, ...], int]:
-            rows = access.list_grants(person.id)
-            left = tuple(GrantLeft(grant, access.used(grant.id)) for grant in rows)
-            return left, access.released(decision.bundle) if decision is not None else 0
+            left = []
+            for grant in access.list_grants(person.id):
+                used = access.used(grant.id)
+                vectors = vectors_worth(used.vectors, used.numbers, hidden or 1)
+                left.append(GrantLeft(grant, used, vectors))
+            released = access.released(decision.bundle) if decision is not None else 0
+            return tuple(left), released
 
         grants, released = await self._admission.in_thread(read)
         depths = decision.depths_for(person.audience, person.id) if decision else frozenset()
@@ -136,7 +149,7 @@ class Desk:
             depths=depths,
             released=released,
             vectors_max=decision.vectors_max if decision else 0,
-            hidden=decision.hidden_size if decision else 0,
+            hidden=hidden,
         )
 
     async def tokenize(self, key: str, model: str, prompt: Prompt) -> Tokenized | Stopped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -37,7 +37,8 @@ __all__ = [
     "TextDelta",
     "Usage",
     "depths_needed",
-    "logprobs_asked",
+    "drawn",
+    "shown_at_most",
     "stopped",
     "unexpected",
 ]
@@ -326,17 +327,27 @@ def depths_needed(request: InferenceRequest) -> frozenset[Depth]:
     return frozenset(depths)
 
 
-def logprobs_asked(request: InferenceRequest, *, echoed: int, written: int) -> Asked:
-    """What the logprobs of a completion show, for the extraction accountant.
+def shown_at_most(request: InferenceRequest, *, prompt_tokens: int, tokens_max: int) -> Asked:
+    """All that a completion can show of the model's linear maps, for the extraction accountant.
 
-    echoed, written: positions of the prompt and of the completion that are shown.
+    prompt_tokens: of the prompt as the model reads it. tokens_max: that may be written.
+    """
+    sampling, asked = request.sampling, drawn(request, tokens=tokens_max)
+    if sampling.logprobs < 0:
+        return asked
+    # At each position the likeliest ones, and the token's own.
+    rows = tokens_max + (prompt_tokens if sampling.echo else 0)
+    return replace(asked, rows=rows, row_numbers=sampling.logprobs + 1)
+
+
+def drawn(request: InferenceRequest, *, tokens: int) -> Asked:
+    """What the draws of a completion tell by themselves, once `tokens` tokens were written.
+
+    That the answer ended, and where, is a draw as well.
     """
     sampling = request.sampling
-    if sampling.logprobs < 0:
-        return Asked()
     return Asked(
-        logprob_rows=echoed + written,
-        top_logprobs=sampling.logprobs,
-        echoed=echoed,
-        biased=bool(sampling.logit_bias),
+        draws=tokens + 1,
+        biases=len(sampling.logit_bias),
+        penalised=sampling.frequency_penalty != 0 or sampling.presence_penalty != 0,
     )

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from dutchdoor import canonical
+from dutchdoor.access.extraction import NOTHING, Asked, Cost, cost_of
 from dutchdoor.access.model import Amounts
 from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
 from dutchdoor.evidence.decision import Depth
@@ -109,7 +110,7 @@ class Reading:
             check_verdicts(attempt, ending.verdicts)
             if len(letter.data) != 4 * len(request.taps) * request.positions * letter.hidden:
                 raise _broken()
-            ending.vectors = reservation.amounts.vectors
+            ending.cost = Cost(reservation.amounts.vectors)
             ending.data = letter.data
             return letter
 
@@ -218,8 +219,9 @@ class Reading:
             message = f"positions is {request.positions}, the prompt has {attempt.prompt_tokens}"
             hint = "ask for at least one position and at most as many as the prompt has tokens"
             raise Invalid(message, code="bad_positions", hint=hint)
-        vectors = len(request.taps) * request.positions
-        amounts = Amounts(requests=1, tokens=attempt.prompt_tokens, vectors=vectors)
+        asked = Asked(taps=len(request.taps), positions=request.positions)
+        cost = cost_of(asked, hidden_size=attempt.hidden_size)
+        amounts = Amounts(requests=1, tokens=attempt.prompt_tokens, vectors=cost.vectors)
         await admission.reserve(attempt, amounts)
         # 5 and 6
         admission.judge_prompt(attempt, request.prompt)
@@ -268,7 +270,7 @@ class Reading:
             letter = take(await attempt.mailbox.next(), ending)
             ending.outcome, ending.reason = Outcome.COMPLETED, "stop"
         except Exception as error:  # Whatever breaks, nothing leaves, and the log says so.
-            ending.vectors, ending.data = 0, b""
+            ending.cost, ending.data = NOTHING, b""
             blocked = isinstance(error, Blocked)
             failure = content_refused(_blocking(error)) if blocked else _ours(error)
             failure = await self._life.explain(attempt, ending, failure)

@@ -273,9 +273,9 @@ class Gateway:
         # 4 reserve budgets: the prompt as counted, and all that may be written
         await admission.read_prompt(attempt, request.prompt)
         tokens_max = admission.tokens_max(attempt, request.sampling.tokens_max)
-        vectors = admission.vectors(attempt, request, tokens_max)
+        cost = admission.cost(attempt, request, tokens_max)
         tokens = attempt.prompt_tokens + tokens_max
-        await admission.reserve(attempt, Amounts(requests=1, tokens=tokens, vectors=vectors))
+        await admission.reserve(attempt, Amounts(1, tokens, cost.vectors, cost.numbers))
         # 5 guard on the prompt
         admission.judge_prompt(attempt, request.prompt)
         # 6 "begun" is durable before the runtime hears of it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
+from dutchdoor.access.extraction import pool_text
 from dutchdoor.clock import to_iso
 from dutchdoor.errors import DutchdoorError, NotFound
 from dutchdoor.evidence.decision import Decision
@@ -20,6 +21,7 @@ class Standing(NamedTuple):
     """How things stand: code and message of each trouble.
 
     troubles: what keeps inferences away. warnings: what needs somebody's eyes while they go on.
+    released: vectors of the model, over all people; -1 where that is not known.
     """
 
     description: Description | None
@@ -28,16 +30,18 @@ class Standing(NamedTuple):
     running: int
     troubles: list[tuple[str, str]]
     warnings: list[tuple[str, str]]
+    released: int
 
 
 async def standing_of(parts: Parts) -> Standing:
     """How things stand now; raises nothing: what cannot be known is a trouble."""
     gateway = parts.gateway
     troubles: list[tuple[str, str]] = []
-    description, decision = None, None
+    description, decision, released = None, None, -1
     try:
         description = await gateway.desk.description()
         decision = await gateway.desk.decision()
+        released = await gateway.desk.released(decision.bundle)
     except DutchdoorError as error:
         troubles.append((error.code, error.message))
     differs = gateway.enforcement.trouble
@@ -56,7 +60,7 @@ async def standing_of(parts: Parts) -> Standing:
     stale = gateway.policies.trouble
     warnings = [(stale.code, stale.message)] if stale is not None else []
     running = gateway.watch.running_count
-    return Standing(description, decision, entries, running, troubles, warnings)
+    return Standing(description, decision, entries, running, troubles, warnings, released)
 
 
 async def greeting(exchange: Exchange, parts: Parts) -> None:
@@ -145,8 +149,10 @@ def _facts(standing: Standing, version: str) -> dict[str, Any]:
             "probe": decision.guard.probe,
             "threshold": decision.guard.threshold,
             "limitations": list(decision.terms.limitations),
+            "vectors": pool_text(standing.released, decision.hidden_size)
+            if standing.released >= 0
+            else "how many were released is not known now",
             "vectors_max": decision.vectors_max,
-            "hidden_size": decision.hidden_size,
         }
     if description is not None:
         facts["runtime"] = {

@@ -9,7 +9,7 @@ really gave away are taken for what they are worth:
    the other h - r dimensions: for a layer that treats all directions alike, the relative error is
    sqrt(1 - r / h). That error is the score; it is 0 where r reaches h.
 3. how well a least-squares map between two taps, fitted on two thirds, imitates the last third;
-4. the rank of the most likely log-probabilities, which are free, over the tokens they share.
+4. the rank of the most likely log-probabilities over the tokens they share, where they are given.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ from dutchdoor.runtime.transformers_engine.fitting import Fitter
 from dutchdoor.runtime.transformers_engine.loading import LoadedModel, load_model, pick_dtype
 from dutchdoor.runtime.transformers_engine.prefill import prefill, read_hidden
 from dutchdoor.runtime.transformers_engine.row import Row, Sending
+from dutchdoor.runtime.transformers_engine.sampling import noise_key_of
 from dutchdoor.runtime.transformers_engine.taps import Taps
 from dutchdoor.runtime.transformers_engine.text import Prompt
 
@@ -95,6 +96,7 @@ class TransformersEngine:
         self._amender = amender
         self._limits = limits
         self._options = options
+        self._noise_key = noise_key_of(self._loaded.model)
         self._facts = _facts_of(self._loaded, files.digest, options.model)
         if any(not 0 <= layer < self._facts.layers for layer in guard.layers):
             message = "the probe reads layers that this model has not"
@@ -224,6 +226,7 @@ class TransformersEngine:
             judge=probe.stream(threshold) if probe is not None else None,
             prompt_tokens=count,
             tokens_max=room,
+            noise_key=self._noise_key,
         )
         row.advance(prefilled.logits)
         if not row.is_over:

@@ -58,6 +58,7 @@ class Row:
         judge: StreamJudge | None,
         prompt_tokens: int,
         tokens_max: int,
+        noise_key: bytes,
     ) -> None:
         """judge: None only where no probe is loaded and the grant observes."""
         assert judge is not None or not request.block, "a guarded completion has a judge"
@@ -66,7 +67,7 @@ class Row:
         self.next_token = 0
         self._loaded = loaded
         self._judge = judge
-        self._sampler = Sampler(request)
+        self._sampler = Sampler(request, noise_key)
         # An observing grant's tokens do not wait for the judge; its verdicts are recorded.
         self._outbox = Outbox(
             request.id,

@@ -2,19 +2,26 @@
 
 Log-probabilities are those of the model itself, before any of that, so that they say the same
 whatever the request asked for.
+
+A seed repeats one request and nothing else. Its noise is made from the seed, the whole request and
+a secret of the loaded model: if callers knew the noise, each seed would be a known bias on all
+tokens at once, and text alone would read out logits; if two prompts shared it, it would cancel out.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import secrets
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 import torch
 
 from dutchdoor.runtime.protocol import Generate
 
-__all__ = ["Sampled", "Sampler", "score"]
+__all__ = ["Sampled", "Sampler", "noise_key_of", "score"]
 
 _SEED_BITS = 63
 
@@ -30,11 +37,11 @@ class Sampled(NamedTuple):
 class Sampler:
     """Draws the tokens of one request, from a random source of its own."""
 
-    def __init__(self, request: Generate) -> None:
+    def __init__(self, request: Generate, noise_key: bytes) -> None:
+        """noise_key: the loaded model's; nobody who may ask knows it."""
         self._request = request
         self._generator = torch.Generator()
-        seed = request.seed if request.seed is not None else secrets.randbits(_SEED_BITS)
-        self._generator.manual_seed(seed)
+        self._generator.manual_seed(_noise_seed(request, noise_key))
         self._counts: Counter[int] = Counter()
         self._bias_ids = torch.tensor(list(request.logit_bias), dtype=torch.long)
         self._biases = torch.tensor(list(request.logit_bias.values()), dtype=torch.float32)
@@ -73,6 +80,37 @@ class Sampler:
         # where two tokens nearly tie, so rounding that depends on the batch does not reach it.
         race = torch.empty_like(probabilities).exponential_(generator=self._generator)
         return int((probabilities / race).argmax())
+
+
+def noise_key_of(model: Any) -> bytes:
+    """32 bytes that seeded noise is made with, and that only whoever holds the last layer can know.
+
+    It follows from the weights, every 16th row of them, so that a seed repeats after a restart.
+    """
+    rows = model.get_output_embeddings().weight.detach()[::16].float().contiguous()
+    return hashlib.sha256(b"dutchdoor seeded noise\n" + rows.numpy().tobytes()).digest()
+
+
+def _noise_seed(request: Generate, noise_key: bytes) -> int:
+    if request.seed is None:
+        return secrets.randbits(_SEED_BITS)
+    # What changes neither a token's chances nor its place is left out, so that a longer answer
+    # begins as the shorter one did.
+    told = msgspec.msgpack.encode(
+        [
+            request.seed,
+            request.chat,
+            request.text,
+            request.token_ids,
+            request.temperature,
+            request.top_p,
+            request.frequency_penalty,
+            request.presence_penalty,
+            sorted(request.logit_bias.items()),
+        ]
+    )
+    digest = hmac.digest(noise_key, told, hashlib.sha256)
+    return int.from_bytes(digest[:8], "big") >> (64 - _SEED_BITS)
 
 
 def score(logits: torch.Tensor, token_id: int, count: int) -> tuple[float, list[tuple[int, float]]]:

@@ -195,7 +195,7 @@ def _myself(myself: Myself) -> dict[str, Any]:
         left = {
             "requests": max(0, grant.budget.requests - used.requests),
             "tokens": max(0, grant.budget.tokens - used.tokens),
-            "vectors": max(0, grant.budget.vectors - used.vectors),
+            "vectors": max(0, grant.budget.vectors - row.vectors_used),
         }
         grants.append(
             {
