@@ -56,7 +56,8 @@ class RuntimeConfig:
     """Section `[runtime]`: the protected process.
 
     engine: `transformers`. dtype: `auto`, `float32` or `bfloat16`. require: hardening without which
-    the runtime refuses to start, from the names in `docs/security/runtime.md`.
+    the runtime refuses to start, from the names in `docs/security/runtime.md`. tpm: how tpm2-tools
+    reach this machine's TPM, for decisions that demand grade `tpm`; empty: the kernel's device.
     """
 
     engine: str = "transformers"
@@ -65,6 +66,7 @@ class RuntimeConfig:
     batch_requests_max: int = 8
     start_s_max: int = 300
     require: tuple[str, ...] = ("not_dumpable", "no_core", "no_new_privileges")
+    tpm: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,16 @@ class Places:
     @property
     def database(self) -> Path:
         return self.root / "state.db"
+
+    @property
+    def desk(self) -> Path:
+        """Requests that came to a custodian over HTTP, and the answers to them; nothing secret."""
+        return self.root / "desk"
+
+    @property
+    def openings(self) -> Path:
+        """Ceremonies that wait for custodians; each ends with the process that waits."""
+        return self.run / "openings"
 
     @property
     def run(self) -> Path:

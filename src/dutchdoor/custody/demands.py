@@ -59,11 +59,11 @@ def check_custody(
     terms: CustodyTerms,
     shares: WrappedShares,
     copies: int | None,
-    grade: Grade = Grade.SOFTWARE,
+    grade: Grade | None = Grade.SOFTWARE,
 ) -> None:
     """Raises Refused where custody is not what `terms` demand; the code says in what.
 
-    grade: what the custodian itself verified of the host that asks.
+    grade: what the custodian itself verified of the host that asks; None where none asks now.
     """
     for row in custody_demands(terms, shares, copies, grade):
         if not row.met:

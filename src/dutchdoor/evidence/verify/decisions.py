@@ -24,6 +24,7 @@ class Decided:
 
     audit: what it stands on, "" at level fully closed. review_by_ms: 0, or when it ends unless a
     later decision took its place. demanded: key ids outside that must have signed it.
+    grade: that the host of each opening must show, "" for none.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Decided:
     review_by_ms: int = 0
     demanded: frozenset[str] = frozenset()
     level: str = ""
+    grade: str = ""
 
     def opens(self, depth: str, person: str) -> bool:
         """Whether any audience has this depth, and does not exclude this person by name."""
@@ -170,4 +172,5 @@ def _decided(entry: Mapping[str, Any], body: Mapping[str, Any]) -> Decided:
         stated.review_by_ms,
         stated.demanded,
         body["level"],
+        stated.grade,
     )

@@ -38,10 +38,12 @@ class Stated:
     """What terms say that the log's rules depend on.
 
     review_by_ms: 0, or when the decision ends. demanded: key ids outside that must have signed.
+    grade: that the host of an opening must show, "" for none.
     """
 
     review_by_ms: int = 0
     demanded: frozenset[str] = frozenset()
+    grade: str = ""
 
 
 def read_terms(value: Any, body: Mapping[str, Any]) -> Stated:
@@ -66,7 +68,8 @@ def read_terms(value: Any, body: Mapping[str, Any]) -> Stated:
     review_ms = value["review_by_ms"]
     if review_ms and not body["not_before_ms"] < review_ms <= body["not_after_ms"]:
         raise Invalid("review_by lies outside the decision's dates", code="bad_decision")
-    return Stated(review_ms, frozenset(row["key"] for row in value["outside"] if row["key"]))
+    demanded = frozenset(row["key"] for row in value["outside"] if row["key"])
+    return Stated(review_ms, demanded, value["custody"]["grade"])
 
 
 def is_audience(row: Any) -> bool:
