@@ -19,7 +19,7 @@ from dutchdoor.clock import FixedClock, SystemClock
 from dutchdoor.errors import Invalid, NotFound, NotInForce, Refused, Unavailable
 from dutchdoor.evidence.decision import Audience, Depth, Level
 from dutchdoor.evidence.incidents import IncidentClass, IncidentNature
-from dutchdoor.evidence.model import Entry, EntryKind
+from dutchdoor.evidence.model import Entry, EntryKind, Recorded
 from dutchdoor.evidence.terms import Condition, StageTerms, Terms
 from dutchdoor.evidence.trust import save_trust
 from dutchdoor.release.birth import sign_birth
@@ -168,9 +168,8 @@ def test_a_roll_back_is_one_command_and_the_rules_follow(house: House) -> None:
 
 def test_recording_an_incident_rolls_back_at_once(house: House) -> None:
     house.widened()
-    _, none = record_incident(house.workspace, BUNDLE, house.people.first)
-    assert none == ()
-    found, falls = record_incident(
+    assert record_incident(house.workspace, BUNDLE, house.people.first).falls == ()
+    found, falls, _ = record_incident(
         house.workspace,
         BUNDLE,
         house.people.first,
@@ -191,19 +190,64 @@ def test_recording_an_incident_rolls_back_at_once(house: House) -> None:
     assert not any("public server" in str(entry.body) for entry in entries)
 
 
-def test_more_about_an_incident_keeps_what_was_known_and_needs_its_keys(house: House) -> None:
-    found, _ = record_incident(
-        house.workspace, BUNDLE, house.people.first, told={"harm": "a scare"}
+def test_an_incident_that_a_server_rolls_back_for_first_is_recorded_and_its_id_is_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.widened()
+    # Its own view of the log, as the supervisor of a running server has.
+    server = Workspace(house.workspace.places, house.workspace.config, house.clock)
+    look = stages.RollBacks(server, BUNDLE, lambda _: None)
+    record = Workspace.record
+
+    def raced(self: Workspace, entry: Entry) -> Recorded:
+        if self is not server and entry.kind is EntryKind.STAGE_ROLLED_BACK:
+            server.register.refresh()
+            look.look()
+        return record(self, entry)
+
+    monkeypatch.setattr(Workspace, "record", raced)
+    found, falls, problem = record_incident(
+        house.workspace, BUNDLE, house.people.first, grade=IncidentClass.SERIOUS
     )
+    assert problem is None
+    assert [fall.stage for fall in falls] == ["few"]
+    assert [told.now.id for told in incidents(house.workspace)] == [found.id]
+    kinds = [Entry.decode(data).kind for _, data in house.workspace.reader.entries()]
+    assert kinds.count(EntryKind.STAGE_ROLLED_BACK) == 1
+    assert "developers" not in house.policies()
+
+
+def test_an_incident_whose_roll_back_cannot_be_written_down_is_recorded_and_its_id_is_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.widened()
+
+    def full(*_: object) -> None:
+        raise Unavailable("the disk is full", code="log_unavailable")
+
+    monkeypatch.setattr("dutchdoor.app.incidents.record_pending", full)
+    found, falls, problem = record_incident(
+        house.workspace, BUNDLE, house.people.first, grade=IncidentClass.SERIOUS
+    )
+    assert found.id.startswith("incident_")
+    assert [fall.stage for fall in falls] == ["few"]
+    assert problem is not None and problem.code == "log_unavailable"
+    assert house.standing() == "few"
+
+
+def test_more_about_an_incident_keeps_what_was_known_and_needs_its_keys(house: House) -> None:
+    found = record_incident(
+        house.workspace, BUNDLE, house.people.first, told={"harm": "a scare"}
+    ).incident
     house.clock.advance(1_000)
-    again, _ = record_incident(
+    again = record_incident(
         house.workspace,
         BUNDLE,
         house.people.holder,
         incident=found.id,
         told={"response": "a patch"},
         report="initial",
-    )
+    ).incident
     assert (again.revision, again.aware_ms) == (2, found.aware_ms)
     (told,) = incidents(house.workspace)
     assert "a scare" in told.document.read_text()

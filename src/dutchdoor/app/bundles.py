@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,19 @@ from dutchdoor.access.model import Person
 from dutchdoor.app import keys
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.config import Places
-from dutchdoor.errors import Invalid, NotFound
+from dutchdoor.custody.model import ContentKey
+from dutchdoor.errors import Invalid, NotFound, Unavailable
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.model import Entry, EntryKind
+from dutchdoor.evidence.ports import Signer
 from dutchdoor.ids import BundleDigest
 from dutchdoor.release.compile import write_policies
 from dutchdoor.release.service import sign_birth
 from dutchdoor.release.standing import to_compile
 from dutchdoor.weights.folder import open_folder
-from dutchdoor.weights.model import COMPANION_SUFFIX, Manifest, Report
-from dutchdoor.weights.seal import SEALED_SUFFIX, seal_folder
+from dutchdoor.weights.model import COMPANION_SUFFIX, Manifest, Report, Sealed
+from dutchdoor.weights.public import Public
+from dutchdoor.weights.seal import SEALED_SUFFIX, refer_to_decision, seal_folder
 
 __all__ = [
     "Born",
@@ -35,6 +39,7 @@ __all__ = [
     "hidden_size_of",
     "probe_path",
     "seal",
+    "take_over_inventory",
 ]
 
 CONFIG_BYTES_MAX = 1 << 20
@@ -110,12 +115,16 @@ def seal(
     quorum: tuple[int, int],
     custodians: Sequence[str],
     auditors: Sequence[Person],
+    shown: Public | None = None,
+    show_tensors: bool = False,
+    resume: ContentKey | None = None,
     report: Report | None = None,
 ) -> Born:
     """A new bundle of `source`, born under a decision that lets only `auditors` in.
 
     The plaintext folder is read once and not needed afterwards. Where the record fails, no bundle
-    is left behind.
+    is left behind. shown, show_tensors: what anybody may see of it. resume: the key of the draft
+    that an earlier try left.
     Raises as `weights.seal.seal_folder` does. Raises Invalid: no auditor, or the names of the
     custodians are not as many as the quorum says.
     """
@@ -139,22 +148,51 @@ def seal(
         custodians=public,
         threshold=threshold,
         clock=workspace.clock,
+        public=shown,
+        show_tensors=show_tensors,
+        keep_draft=True,
+        resume=resume,
         report=report,
     )
-    inventory = _inventory_path(workspace.places, name)
+    decision = _bear(
+        workspace, source, target, sealed, holder=holder, hidden_size=hidden_size, auditors=auditors
+    )
+    manifest = sealed.manifest
+    with suppress(Unavailable):
+        # For whoever has the folder alone; what is in force, the log says without it.
+        manifest = refer_to_decision(target, manifest, decision.id, holder)
+    workspace.register.refresh()
+    decisions = to_compile(workspace.register, workspace.clock.now_ms())
+    write_policies(workspace.places.policies, decisions)
+    return Born(Bundle(name, target, manifest), decision)
+
+
+def _bear(
+    workspace: Workspace,
+    source: Path,
+    target: Path,
+    sealed: Sealed,
+    *,
+    holder: Signer,
+    hidden_size: int,
+    auditors: Sequence[Person],
+) -> Decision:
+    """Records the bundle and its first decision, or takes the bundle away again."""
+    manifest = sealed.manifest
+    inventory = _inventory_path(workspace.places, manifest.content.model)
     try:
         value = {"bundle": sealed.digest, "files": _list_files(source)}
         _write_inventory(inventory, canonical.encode(value))
         body = {
             "bundle": sealed.digest,
-            "model": name,
-            "custodians": [custodian.key_id for custodian in public],
-            "threshold": threshold,
+            "model": manifest.content.model,
+            "custodians": list(manifest.custody.custodians),
+            "threshold": manifest.custody.threshold,
         }
         workspace.record(Entry(EntryKind.BUNDLE_SEALED, workspace.clock.now_ms(), body))
-        decision = sign_birth(
+        return sign_birth(
             bundle=sealed.digest,
-            model=name,
+            model=manifest.content.model,
             hidden_size=hidden_size,
             auditors=[person.id for person in auditors],
             holder=holder,
@@ -166,10 +204,6 @@ def seal(
         shutil.rmtree(target, ignore_errors=True)
         inventory.unlink(missing_ok=True)
         raise
-    workspace.register.refresh()
-    decisions = to_compile(workspace.register, workspace.clock.now_ms())
-    write_policies(workspace.places.policies, decisions)
-    return Born(Bundle(name, target, sealed.manifest), decision)
 
 
 def probe_path(bundle: Bundle, digest: str) -> Path:
@@ -200,6 +234,18 @@ def inventory_of(workspace: Workspace, bundle: Bundle) -> list[InventoryRow]:
     if found != bundle.digest:
         raise Invalid(f"{path} is of another bundle", code="bad_inventory")
     return rows
+
+
+def take_over_inventory(
+    workspace: Workspace, bundle: Bundle, name: str, digest: BundleDigest
+) -> None:
+    """Keep the list of what went into `bundle` for the one of `name` that was sealed from it."""
+    try:
+        rows = inventory_of(workspace, bundle)
+    except NotFound:
+        return
+    value = {"bundle": digest, "files": [{"path": r.path, "size": r.size} for r in rows]}
+    _write_inventory(_inventory_path(workspace.places, name), canonical.encode(value))
 
 
 def hidden_size_of(source: Path) -> int:

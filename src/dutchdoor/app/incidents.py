@@ -6,12 +6,13 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dutchdoor import canonical
 from dutchdoor.app.stages import record_pending
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.audit.document import DOCUMENT_BYTES_MAX, write_bytes
-from dutchdoor.errors import Invalid, NotFound, Refused
+from dutchdoor.errors import DutchdoorError, Invalid, NotFound, Refused
 from dutchdoor.evidence.incidents import (
     INCIDENT_KIND,
     Incident,
@@ -26,7 +27,7 @@ from dutchdoor.evidence.statement import sign_statement
 from dutchdoor.ids import random_part
 from dutchdoor.release.stages.clocks import FIELDS, UNKNOWN, Clock, clocks
 
-__all__ = ["Told", "incidents", "record_incident", "report_of"]
+__all__ = ["Noted", "Told", "incidents", "record_incident", "report_of"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,18 @@ class Told:
         return self.revisions[-1].incident
 
 
+class Noted(NamedTuple):
+    """An incident that was recorded.
+
+    falls: what the plan rolled back for it, whoever wrote that down; it holds in any case.
+    problem: why that could not be written down yet, or the policies did not follow.
+    """
+
+    incident: Incident
+    falls: tuple[Fall, ...]
+    problem: DutchdoorError | None = None
+
+
 def record_incident(
     workspace: Workspace,
     bundle: str,
@@ -56,7 +69,7 @@ def record_incident(
     aware_ms: int | None = None,
     resolved_ms: int | None = None,
     report: str = "",
-) -> tuple[Incident, tuple[Fall, ...]]:
+) -> Noted:
     """Record an incident, or more about one; gives it, and what the plan rolled back for it.
 
     told: fields of `clocks.FIELDS`; what nobody says is recorded as unknown, or as it was said
@@ -104,8 +117,19 @@ def record_incident(
     path = _path(workspace, name, number)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, document)
+    register = workspace.register
+    register.refresh()
+    fallen = [fall.claim for fall in register.falls(bundle, now_ms)]
     workspace.record(Entry(EntryKind.INCIDENT_RECORDED, now_ms, body))
-    return found, record_pending(workspace, bundle)
+    problem: DutchdoorError | None = None
+    try:
+        record_pending(workspace, bundle)
+    except DutchdoorError as error:
+        # The incident stands in the log whatever happens after it: its id must be told.
+        problem = error
+    register.refresh()
+    after = register.falls(bundle, workspace.clock.now_ms())
+    return Noted(found, tuple(fall for fall in after if fall.claim not in fallen), problem)
 
 
 def incidents(workspace: Workspace) -> tuple[Told, ...]:

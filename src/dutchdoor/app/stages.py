@@ -167,23 +167,36 @@ def roll_back(
 def record_pending(workspace: Workspace, bundle: str) -> tuple[Fall, ...]:
     """Write down what the plan rolled back by itself; the policies follow. Gives what was written.
 
+    Another process may write it down first: then there is nothing left to do here.
     Raises Unavailable: it cannot be recorded; it holds all the same.
     """
     register = workspace.register
     register.refresh()
-    written = []
+    written, elsewhere = [], 0
     while True:
         now_ms = workspace.clock.now_ms()
-        pending = [fall for fall in register.falls(bundle, now_ms) if fall.index < 0]
+        pending = _pending(workspace, bundle, now_ms)
         if not pending:
             break
         body = pending[0].claim.to_body()
-        workspace.record(Entry(EntryKind.STAGE_ROLLED_BACK, now_ms, body))
+        try:
+            workspace.record(Entry(EntryKind.STAGE_ROLLED_BACK, now_ms, body))
+        except Refused:
+            register.refresh()
+            if len(_pending(workspace, bundle, now_ms)) >= len(pending):
+                raise
+            elsewhere += 1
+            continue
         register.refresh()
         written.append(pending[0])
-    if written:
+    if written or elsewhere:
         compile_policies(workspace)
     return tuple(written)
+
+
+def _pending(workspace: Workspace, bundle: str, now_ms: int) -> list[Fall]:
+    """What the plan rolled back and nobody wrote down, as far as the register has read."""
+    return [fall for fall in workspace.register.falls(bundle, now_ms) if fall.index < 0]
 
 
 class RollBacks:

@@ -1,15 +1,17 @@
-"""`dutchdoor init`, `seal`, `inspect`."""
+"""`dutchdoor init` and `seal`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import Progress as Bar
 
-from dutchdoor.app.bundles import find_bundle, seal
+from dutchdoor.access.model import Person
 from dutchdoor.app.people import ensure_person
+from dutchdoor.app.sealing import Choices, SealedModel, default_name, seal_model
 from dutchdoor.app.workspace import (
     APPROVALS_MIN_DEFAULT,
     APPROVERS_DEFAULT,
@@ -17,10 +19,7 @@ from dutchdoor.app.workspace import (
     open_workspace,
 )
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
-from dutchdoor.clock import to_iso
 from dutchdoor.custody.shares import parse_quorum
-from dutchdoor.errors import Tampered
-from dutchdoor.weights.inspect import inspect_bundle, verify_ciphertext
 from dutchdoor.weights.model import Progress
 
 __all__ = ["register"]
@@ -30,7 +29,6 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     app.command("init")(init)
     app.command("seal")(seal_command)
-    app.command("inspect")(inspect)
 
 
 @command
@@ -67,7 +65,9 @@ def init(
 
 @command
 def seal_command(
-    model: Annotated[Path, typer.Argument(help="A model folder: safetensors, config, tokenizer.")],
+    model: Annotated[
+        str, typer.Argument(help="A model folder with safetensors, or hf:ORG/NAME[@REVISION].")
+    ],
     name: Annotated[
         str | None, typer.Option("--output", "-o", help="The bundle's name; default: the folder's.")
     ] = None,
@@ -80,6 +80,13 @@ def seal_command(
     auditor: Annotated[
         list[str] | None, typer.Option(help="Who may run it for the audit; repeat it.")
     ] = None,
+    licence: Annotated[
+        str, typer.Option(help="The licence that anybody may see, best in SPDX.")
+    ] = "",
+    show_tensors: Annotated[
+        bool, typer.Option(help="Let anybody see names and shapes of the tensors.")
+    ] = False,
+    resume: Annotated[bool, typer.Option(help="Go on with what was broken off.")] = False,
     workspace: WorkspaceOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -95,15 +102,27 @@ def seal_command(
         def report(progress: Progress) -> None:
             bar.update(task, completed=progress.done_bytes, total=progress.total_bytes)
 
-        born = seal(
+        sealed = seal_model(
             opened,
             model,
-            (name or model.resolve().name).removesuffix(".sealed"),
+            (name or default_name(model)).removesuffix(".sealed"),
             quorum=(threshold, count),
             custodians=names,
             auditors=people,
+            choices=Choices(licence, show_tensors, resume),
             report=report,
         )
+    _say(output, sealed, names, threshold, people)
+
+
+def _say(
+    output: Output,
+    sealed: SealedModel,
+    names: list[str],
+    threshold: int,
+    people: Sequence[Person],
+) -> None:
+    born = sealed.born
     bundle = born.bundle
     output.data(
         {
@@ -113,6 +132,7 @@ def seal_command(
             "sealed_bytes": bundle.manifest.sealed_bytes,
             "custodians": names,
             "threshold": threshold,
+            "origin": bundle.manifest.content.public.origin,
             "decision": born.decision.id,
             "level": str(born.decision.level),
             "auditors": [{"id": person.id, "name": person.name} for person in people],
@@ -122,53 +142,8 @@ def seal_command(
         f"born under {born.decision.id} at level fully closed; only "
         f"{', '.join(person.name for person in people)} may run it",
     )
-    output.note("the plaintext folder is no longer needed; nothing here was written in plaintext")
-
-
-@command
-def inspect(
-    bundle: Annotated[str | None, typer.Argument(help="The bundle's name.")] = None,
-    full: Annotated[bool, typer.Option(help="Check every byte of the ciphertext.")] = False,
-    workspace: WorkspaceOption = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Show what a sealed bundle says of itself, and check it, without any key."""
-    output = Output(json_output)
-    opened = open_workspace(places_of(workspace))
-    found = find_bundle(opened, bundle)
-    inspection = inspect_bundle(found.path, opened.trust.holder)
-    changes = inspection.changes
-    if full:
-        changes = changes + verify_ciphertext(found.path, opened.trust.holder)
-    manifest = inspection.manifest
-    value = {
-        "bundle": inspection.digest,
-        "model": manifest.content.model,
-        "sealed_ms": manifest.created_ms,
-        "files": len(manifest.content.files),
-        "sealed_bytes": manifest.sealed_bytes,
-        "threshold": manifest.custody.threshold,
-        "custodians": list(manifest.custody.custodians),
-        "checked": "every byte" if full else "signature, sizes, heads",
-        "changes": [
-            {"file": c.file, "offset": c.offset, "bytes": c.size, "what": c.what} for c in changes
-        ],
-    }
-    lines = [
-        (
-            f"{manifest.content.model}: {len(manifest.content.files)} sealed files, "
-            f"{manifest.sealed_bytes} bytes"
-        ),
-        f"  {inspection.digest}",
-        (
-            f"  sealed {to_iso(manifest.created_ms)}; "
-            f"{manifest.custody.threshold} of {len(manifest.custody.custodians)} custodians open it"
-        ),
-        f"  checked: {value['checked']}: {'CHANGED' if changes else 'unchanged'}",
-    ]
-    lines += [f"  changed: {c.file} at byte {c.offset}: {c.what}" for c in changes]
-    output.data(value, "\n".join(lines))
-    if changes:
-        message = f"the bundle was changed in {len(changes)} places"
-        hint = "fetch it again from where it was published"
-        raise Tampered(message, code="bundle_changed", hint=hint, where=changes[0].file)
+    if sealed.hub is None:
+        output.note("the plaintext folder is no longer needed; nothing here was in plaintext")
+    else:
+        left = ", ".join(sealed.hub.left_out[:5]) or "nothing"
+        output.note(f"the fetched files are removed; left at the hub: {left}")

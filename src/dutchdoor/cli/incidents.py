@@ -62,7 +62,7 @@ def record(
 ) -> None:
     """Record an incident, or more about one; what the plan says to it happens at once."""
     opened = open_workspace(places_of(workspace))
-    found, falls = record_incident(
+    found, falls, problem = record_incident(
         opened,
         find_bundle(opened, bundle).digest if bundle else only_bundle(opened),
         signer_of(opened, signer),
@@ -77,7 +77,8 @@ def record(
     lines = [f"recorded {found.id}, revision {found.revision}: {found.grade}, {found.nature}"]
     lines += [f"rolled back to {fall.stage or 'nobody'}: {fall.claim.reason}" for fall in falls]
     lines.append("  if it questions the audit: dutchdoor audit trigger --kind incident")
-    Output(json_output).data(
+    output = Output(json_output)
+    output.data(
         {
             "incident": found.id,
             "revision": found.revision,
@@ -87,6 +88,9 @@ def record(
         },
         "\n".join(lines),
     )
+    if problem is not None:
+        output.note(f"a roll-back holds, but is not written down: {problem.message}")
+        output.note("a running server writes it down, or: dutchdoor release compile")
 
 
 @app.command("list")

@@ -15,6 +15,7 @@ from dutchdoor.cli import (
     demo,
     evidence,
     incidents,
+    inspecting,
     panel,
     people,
     practice,
@@ -57,6 +58,7 @@ def _options(
 
 
 bundles.register(app)
+inspecting.register(app)
 serving.register(app)
 ask.register(app)
 demo.register(app)
