@@ -231,7 +231,8 @@ def test_an_incident_whose_roll_back_cannot_be_written_down_is_recorded_and_its_
     )
     assert found.id.startswith("incident_")
     assert [fall.stage for fall in falls] == ["few"]
-    assert problem is not None and problem.code == "log_unavailable"
+    assert problem is not None
+    assert problem.code == "log_unavailable"
     assert house.standing() == "few"
 
 

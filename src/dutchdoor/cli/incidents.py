@@ -90,7 +90,7 @@ def record(
     )
     if problem is not None:
         output.note(f"a roll-back holds, but is not written down: {problem.message}")
-        output.note("a running server writes it down, or: dutchdoor release compile")
+        output.note("a running server writes it down as soon as it can")
 
 
 @app.command("list")
