@@ -1,4 +1,4 @@
-"""A house opened to a researcher: a probe fitted inside, a decision that names it, grant and key."""
+"""A house opened to a researcher: a probe fitted inside, a decision that names it, a grant."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _remarks(results: AmendResults) -> Iterator[str]:
         f"{refusal.mean:.2f} (95 %: {refusal.low:.2f} to {refusal.high:.2f}, n = {refusal.n})."
     )
     if served.service is not None and not served.service.probe:
-        yield "No probe of the guard was loaded: what is held back is what the model refuses itself."
+        yield "No probe of the guard was loaded: nothing but the model's own refusals held back."
     elif served.service is not None:
         held = served.service.held_back
         yield (
