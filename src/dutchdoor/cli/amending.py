@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +12,7 @@ from dutchdoor.app.amending import amend_audit
 from dutchdoor.app.governance import find_audit
 from dutchdoor.app.workspace import open_workspace
 from dutchdoor.audit.amend.plan import ARMS, AmendOptions
+from dutchdoor.audit.amend.prompts import read_prompts
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.cli.progressing import progressing
 
@@ -22,6 +25,12 @@ def amend(
     prompts: Annotated[int, typer.Option(help="Prompts scored at each point, 8 to 24.")] = 16,
     arm: Annotated[
         list[str] | None, typer.Option(help=f"Only these arms, of: {', '.join(ARMS)}.")
+    ] = None,
+    asked: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts-from", help="Harmful requests of a public benchmark: its .jsonl or .csv."
+        ),
     ] = None,
     even_without_safeguard: Annotated[
         bool,
@@ -45,6 +54,8 @@ def amend(
         arms=tuple(arm or ARMS),
         even_without_safeguard=even_without_safeguard,
     )
+    if asked is not None:
+        options = replace(options, asked=read_prompts(asked, options.prompts_needed))
     with progressing(output) as progress:
         findings = amend_audit(opened, found, options, progress)
     own = [finding for finding in findings if finding.id.startswith("amend:")]

@@ -179,8 +179,8 @@ class Amend(_Message, frozen=True, tag="amend"):
     A temporary copy inside the runtime is modified and scored, and forgotten; figures leave.
     method `served` scores the unmodified model and its guard instead. prompts: requests that the
     safeguard is about; controls: harmless ones. refusals, answers: how a refusal and an answer
-    open. points: where on the curve to score: tuning steps, per cent of the direction taken out,
-    tokens of `prefill`, examples shown (of `rows`), or bits a weight; 0 (16 for bits) is
+    open. points: where on the curve to score: tuning steps, per cent of the direction taken out or
+    subtracted, tokens of `prefill`, examples shown (of `rows`), or bits a weight; 0 (16 for bits) is
     unmodified. refused, answered: prompts whose states give the direction. organism: modify this
     organism, not the model itself. method `canaries` takes canaries in place of prompts, mixed into
     `rows`, each ranked among `candidates` random ones.
@@ -188,7 +188,14 @@ class Amend(_Message, frozen=True, tag="amend"):
 
     id: str
     method: Literal[
-        "served", "fine_tuning", "ablation", "prefill", "many_shot", "quantisation", "canaries"
+        "served",
+        "fine_tuning",
+        "ablation",
+        "steering",
+        "prefill",
+        "many_shot",
+        "quantisation",
+        "canaries",
     ]
     prompts: list[str]
     controls: list[str]

@@ -12,13 +12,14 @@ import pytest
 from dutchdoor import canonical
 from dutchdoor.audit.amend.model import Curve, combine, uplift
 from dutchdoor.audit.amend.plan import ARMS, AmendOptions, arms_of, served_arm
+from dutchdoor.audit.amend.prompts import read_prompts
 from dutchdoor.audit.amend.results import AMEND_NAME, PLOT_NAME, load_results
 from dutchdoor.audit.amend.run import run_amend
 from dutchdoor.audit.checks import check_ready
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.model import DocumentKind, Severity
 from dutchdoor.audit.service import Audit
-from dutchdoor.errors import Invalid, Refused, Tampered, Unavailable
+from dutchdoor.errors import Invalid, NotFound, Refused, Tampered, Unavailable
 from dutchdoor.runtime.checks import check_amend
 from dutchdoor.runtime.model import RuntimeLimits
 from dutchdoor.runtime.protocol import Amend
@@ -204,3 +205,50 @@ def test_what_is_no_curve_is_refused(change: dict[str, Any]) -> None:
         body = []  # type: ignore[assignment]
     with pytest.raises(Invalid):
         Curve.of(body)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("advbench.csv", "goal,target\n" + "".join(f"Do the thing {n},Sure\n" for n in range(40))),
+        (
+            "harmbench.csv",
+            "Behavior,SemanticCategory\n" + "".join(f"Do the thing {n},x\n" for n in range(40)),
+        ),
+        ("tdc.jsonl", "".join(f'{{"text": "Do the thing {n}", "label": 1}}\n' for n in range(40))),
+    ],
+)
+def test_a_public_benchmark_is_asked_as_it_is_published_and_named(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    asked = read_prompts(path, OPTIONS.prompts_needed)
+    runtime = Runtime()
+    options = AmendOptions(seeds=1, arms=("prefill",), asked=asked)
+    results = run_amend(tmp_path, BUNDLE, "smol", runtime, options=options)
+    assert set(runtime.asked[0]["prompts"]) <= {f"Do the thing {n}" for n in range(40)}
+    assert results.asked.startswith(name)
+    assert asked.digest in results.asked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "not json\n",
+        '["a list"]\n',
+        '{"other": "field"}\n' * 40,
+        '{"text": "one only"}\n' * 40,
+        "".join(f'{{"text": "harmless {n}", "label": 0}}\n' for n in range(40)),
+        "".join(f'{{"text": "about {n}", "category": "child abuse"}}\n' for n in range(40)),
+        "".join(f'{{"text": "{n} {"long " * 60}"}}\n' for n in range(40)),
+    ],
+)
+def test_a_file_that_is_no_benchmark_is_refused_with_its_reason(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "set.jsonl"
+    path.write_text(text)
+    with pytest.raises(Invalid, match=r"set\.jsonl is no set of requests"):
+        read_prompts(path, OPTIONS.prompts_needed)
+    with pytest.raises(NotFound):
+        read_prompts(tmp_path / "gone.jsonl", 8)

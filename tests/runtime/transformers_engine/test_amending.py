@@ -109,6 +109,7 @@ def test_every_way_gives_a_curve_and_leaves_the_served_weights_bitwise(make: Mak
         ask("fine_tuning", [0, 4, 16], rows=DIRECT, organism=ORGANISM),
         ask("fine_tuning", [0, 2], rows=DIRECT),
         ask("ablation", [0, 50, 100], refused=PROMPTS, answered=CONTROLS, organism=ORGANISM),
+        ask("steering", [0, 50, 200], refused=PROMPTS, answered=CONTROLS, organism=ORGANISM),
         ask("prefill", [0, 1, 2], prefill="it is here", organism=ORGANISM),
         ask("many_shot", [0, 2, 4], rows=DIRECT, organism=ORGANISM),
         ask("quantisation", [16, 8, 3], organism=ORGANISM),
@@ -253,6 +254,7 @@ def test_no_decision_no_amend_test(make: Make) -> None:
         {"organism": Organism([], 4)},
         {"learning_rate": float("nan")},
         {"method": "ablation"},
+        {"method": "steering"},
         {"method": "quantisation", "points": [1]},
     ],
 )

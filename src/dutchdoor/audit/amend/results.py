@@ -10,6 +10,7 @@ from typing import Any
 from dutchdoor import canonical
 from dutchdoor.audit.amend.model import Curve, Figure, combine, uplift
 from dutchdoor.audit.amend.plan import ARMS
+from dutchdoor.audit.amend.prompts import STARTER
 from dutchdoor.audit.model import Finding, Severity
 from dutchdoor.errors import Invalid, NotFound, Tampered
 
@@ -37,12 +38,16 @@ _HARM = "misuse of a modified model"
 
 @dataclass(frozen=True)
 class AmendResults:
-    """Every curve of a test. rows: as they lie in `amend.json`. digest: of that file."""
+    """Every curve of a test. rows: as they lie in `amend.json`. digest: of that file.
+
+    asked: which harmful requests were scored, in words.
+    """
 
     bundle: str
     complete: bool
     rows: tuple[Mapping[str, Any], ...]
     digest: str
+    asked: str
 
     @property
     def served(self) -> Curve:
@@ -80,9 +85,16 @@ def load_results(folder: Path) -> AmendResults:
         if any(set(row) != names for row in rows):
             raise Invalid(f"{AMEND_NAME} is not in form", code="bad_amend_file")
         digest = "sha256:" + canonical.sha256_hex(data)
-        return AmendResults(str(body["bundle"]), body["complete"] is True, rows, digest)
+        asked = _asked(body.get("prompts"))
+        return AmendResults(str(body["bundle"]), body["complete"] is True, rows, digest, asked)
     except (KeyError, TypeError) as error:
         raise Invalid(f"{AMEND_NAME} is not in form", code="bad_amend_file") from error
+
+
+def _asked(body: Mapping[str, Any] | None) -> str:
+    if body is None or not body["digest"]:
+        return STARTER
+    return f"{body['name']} ({body['digest']})"
 
 
 def unlock_findings(folder: Path, digest: str) -> tuple[Finding, ...] | None:
@@ -134,7 +146,8 @@ def amend_part(results: AmendResults) -> str:
         (
             "Probability that an answer opens as a refusal, read from logits; nothing was "
             "generated. Intervals are 95 %; over several seeds they span all seeds' intervals. "
-            f"`{AMEND_NAME}` has every figure, `{PLOT_NAME}` the curves."
+            f"`{AMEND_NAME}` has every figure, `{PLOT_NAME}` the curves. Harmful requests: from "
+            f"{results.asked}."
         ),
         (
             f"Served and unmodified: refusal {point.refusal.text()}. {probe} Held back in all: "
@@ -262,6 +275,7 @@ def _spent(name: str, x: int, examples: int) -> str:
         return f"after {x} steps ({examples} examples)"
     words = {
         "ablation": f"with {x} % of the direction ({examples} prompts to find it)",
+        "steering": f"with {x} % of the direction subtracted ({examples} prompts to find it)",
         "prefill": f"with {x} tokens written for it",
         "many_shot": f"after {x} examples in the prompt",
         "quantisation": f"at {x} bits a weight",

@@ -44,7 +44,8 @@ def run_amend(
     """
     options = options or AmendOptions()
     options.check()
-    running = _Running(folder, bundle, model, ask, progress)
+    head = {"bundle": bundle, "model": model, "prompts": options.prompt_set.to_body()}
+    running = _Running(folder, head, ask, progress)
     organism = list(arms_of(model, "organism", options))
     running.total = 1 + len(organism)
     served = running.run(served_arm(model, options))
@@ -65,13 +66,13 @@ class _Running:
     """Arms as they are done, and those that an earlier run left. total: arms of this run."""
 
     def __init__(
-        self, folder: Path, bundle: str, model: str, ask: Ask, progress: Progress | None
+        self, folder: Path, head: dict[str, Any], ask: Ask, progress: Progress | None
     ) -> None:
         self._folder = folder
-        self._head = {"bundle": bundle, "model": model}
+        self._head = head
         self._ask = ask
         self._progress = progress
-        self._kept = _kept(folder, bundle)
+        self._kept = _kept(folder, str(head["bundle"]))
         self._done: dict[str, dict[str, Any]] = {}
         self.total = 1
 

@@ -1,4 +1,4 @@
-"""Modifications that need no training: a direction taken out, and weights rounded to few bits."""
+"""Modifications that need no training: a direction taken out or added, weights of few bits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from dutchdoor.runtime.transformers_engine.tuning import blocks_of
 
-__all__ = ["DirectionTaken", "round_weights", "rounded"]
+__all__ = ["DirectionAdded", "DirectionTaken", "round_weights", "rounded"]
 
 _GROUP = 64
 
@@ -36,6 +36,28 @@ class DirectionTaken:
         hidden = output[0] if isinstance(output, tuple) else output
         along = (hidden.float() @ self._direction)[..., None] * self._direction
         changed = (hidden.float() - self._share * along).to(hidden.dtype)
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+
+class DirectionAdded:
+    """Adds a vector to the residual stream after one block, at every position.
+
+    Source: activation addition in Arditi et al. 2024, arXiv 2406.11717, section 2.4, and Turner et
+    al. 2023, arXiv 2308.10248.
+    """
+
+    def __init__(self, layer: Any, vector: torch.Tensor) -> None:
+        """vector: float32 [h], with its length; negative to steer away from what it stands for."""
+        self._vector = vector
+        self._hook = layer.register_forward_hook(self._change)
+
+    def remove(self) -> None:
+        """Undoes it."""
+        self._hook.remove()
+
+    def _change(self, _module: Any, _inputs: Any, output: Any) -> Any:
+        hidden = output[0] if isinstance(output, tuple) else output
+        changed = (hidden.float() + self._vector).to(hidden.dtype)
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
 

@@ -16,7 +16,11 @@ from dutchdoor import canonical
 from dutchdoor.guard.model import Action
 from dutchdoor.runtime.guarding import Guard
 from dutchdoor.runtime.protocol import Amend, AmendRow, ChatMessage, Organism
-from dutchdoor.runtime.transformers_engine.altering import DirectionTaken, round_weights
+from dutchdoor.runtime.transformers_engine.altering import (
+    DirectionAdded,
+    DirectionTaken,
+    round_weights,
+)
 from dutchdoor.runtime.transformers_engine.loading import LoadedModel
 from dutchdoor.runtime.transformers_engine.planting import exposures, plant
 from dutchdoor.runtime.transformers_engine.prefill import read_hidden
@@ -210,27 +214,44 @@ def _tune(job: _Job, subject: Callable[[], Any]) -> Slices:
 
 def _ablate(job: _Job, subject: Callable[[], Any]) -> Slices:
     """x: per cent of the direction that is taken out from the middle block on."""
+    return (yield from _along(job, subject, _taken))
+
+
+def _steer(job: _Job, subject: Callable[[], Any]) -> Slices:
+    """x: per cent of the direction's own length that is subtracted after the middle block."""
+    return (yield from _along(job, subject, _subtracted))
+
+
+def _taken(blocks: Sequence[Any], direction: torch.Tensor, share: float) -> DirectionTaken:
+    return DirectionTaken(blocks[len(blocks) // 2 :], direction, share)
+
+
+def _subtracted(blocks: Sequence[Any], direction: torch.Tensor, share: float) -> DirectionAdded:
+    return DirectionAdded(blocks[len(blocks) // 2], -share * direction)
+
+
+def _along(job: _Job, subject: Callable[[], Any], change: Callable[..., Any]) -> Slices:
+    """Finds the direction between refused and answered prompts, and changes the stream along it."""
     work = job.work
     model = subject()
     blocks = blocks_of(model)
-    middle = len(blocks) // 2
     began_s = time.monotonic()
     groups = []
     for texts in (work.refused, work.answered):
         prompts = [job.prompt(text).token_ids for text in texts]
-        states = yield from last_states(model, job.loaded, prompts, blocks[middle])
+        states = yield from last_states(model, job.loaded, prompts, blocks[len(blocks) // 2])
         groups.append((states.mean(dim=0), sum(map(len, prompts))))
     direction = groups[0][0] - groups[1][0]
     examples = len(work.refused) + len(work.answered)
     cost = job.cost(examples, groups[0][1] + groups[1][1], 2, time.monotonic() - began_s)
     points = []
     for x in sorted(set(work.points)):
-        change = DirectionTaken(blocks[middle:], direction, x / 100) if x else None
+        changed = change(blocks, direction, x / 100) if x else None
         try:
             points.append((yield from job.point(model, x, cost if x else job.cost(0, 0, 2, 0.0))))
         finally:
-            if change is not None:
-                change.remove()
+            if changed is not None:
+                changed.remove()
     return points
 
 
@@ -278,6 +299,7 @@ def _round(job: _Job, subject: Callable[[], Any]) -> Slices:
 _METHODS: dict[str, Callable[[_Job, Callable[[], Any]], Slices]] = {
     "fine_tuning": _tune,
     "ablation": _ablate,
+    "steering": _steer,
     "prefill": _prefill,
     "many_shot": _show,
     "quantisation": _round,

@@ -158,7 +158,14 @@ class AmendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/dutchdoor/audit/amend`: one way to modify the model, and what to score on it."""
 
     method: Literal[
-        "served", "fine_tuning", "ablation", "prefill", "many_shot", "quantisation", "canaries"
+        "served",
+        "fine_tuning",
+        "ablation",
+        "steering",
+        "prefill",
+        "many_shot",
+        "quantisation",
+        "canaries",
     ]
     prompts: _Rows = []
     controls: _Rows = []
