@@ -215,6 +215,9 @@ def openai_server(answer: Answer) -> Iterator[tuple[str, list[dict[str, Any]]]]:
                 "choices": [choice],
                 "usage": {"prompt_tokens": 3, "completion_tokens": 3, "total_tokens": 6},
             }
+            if text == "FAIL":
+                message = "what runs is not what was decided: probe"
+                value = {"error": {"code": "guard_mismatch", "message": message}}
             data = json.dumps(value).encode()
             self.send_response(503 if text == "FAIL" else 200)
             self.send_header("Content-Type", "application/json")

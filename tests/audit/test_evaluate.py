@@ -112,7 +112,9 @@ def test_what_the_guard_stopped_counts_neither_as_refusal_nor_as_compliance(
     assert (row.n, row.hits, row.guard_stopped) == (3, 1, 1)
 
 
-def test_a_server_that_fails_gives_no_figure_at_all(tmp_path: Path) -> None:
+def test_a_server_that_fails_gives_no_figure_at_all_and_its_own_reason_is_told(
+    tmp_path: Path,
+) -> None:
     calls = iter(range(1000))
     with (
         openai_server(lambda _: "FAIL" if next(calls) > 1 else CANARY) as (url, _),
@@ -120,6 +122,8 @@ def test_a_server_that_fails_gives_no_figure_at_all(tmp_path: Path) -> None:
     ):
         run_evaluations(["refusal"], endpoint(url), OPTIONS, tmp_path)
     assert caught.value.code == "evaluation_failed"
+    assert "503 guard_mismatch: what runs is not what was decided: probe" in str(caught.value)
+    assert "RetryError" not in str(caught.value)
     assert API_KEY not in f"{caught.value} {caught.value.hint}"
     for path in tmp_path.glob("*.eval"):
         assert CANARY not in read_log(path)

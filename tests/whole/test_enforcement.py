@@ -23,6 +23,7 @@ from dutchdoor.errors import Unavailable
 from dutchdoor.evidence.model import Entry
 from dutchdoor.evidence.reader import LogReader
 from dutchdoor.evidence.terms import CustodyTerms, RuntimeTerms
+from dutchdoor.guard.starter import starter_set
 from dutchdoor.weights.folder import open_folder
 from tests.check_log import check_log
 from tests.runtime.tiny_model import write_tiny_model
@@ -32,7 +33,10 @@ from tests.whole.house import House, make_house, served
 STOPPED_S_MAX = 60.0
 QUESTION = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
 CHAT = "/v1/chat/completions"
+FIT = "/v1/dutchdoor/guard/fit"
 EGRESS_BYTES = 3_000
+WATCHED_S = 4.0
+"""Longer than the grace that a change of the decision has, so that several looks fall into it."""
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +163,29 @@ def test_a_runtime_with_other_settings_than_decided_serves_nobody(
     assert value["days_to_leave"] == -(-value["sealed_bytes"] // 1_000_000)
     rows = {row["what"]: row["runs"] for row in value["rows"]}
     assert rows["bytes leaving a day"] == "at most 1000000"
+
+
+def test_a_probe_that_the_audit_fits_inside_does_not_stop_what_runs_under_a_decision_without_one(
+    tmp_path: Path,
+) -> None:
+    """At birth no probe is decided: the one that is fitted then is watched, and disturbs nobody."""
+    house = make_house(tmp_path / "house", write_tiny_model(tmp_path / "model"))
+    with served(house) as found:
+        examples = [
+            {"text": row.text, "label": row.label, "source": row.source, "category": row.category}
+            for row in starter_set(60)
+        ]
+        status, body = house.ask(found.url, FIT, {"model": "tiny", "examples": examples, "seed": 0})
+        assert status == 200, body
+        end_s = time.monotonic() + WATCHED_S
+        while time.monotonic() < end_s:
+            assert code_of(house, found.url) == ""
+            time.sleep(0.2)
+        assert _readiness(found.url)[0] == 200
+        assert find_running(house.workspace.places).runtime_pid, "the runtime was closed"
+        exit_code, value = cli(house, "release", "diff")
+        probe = next(row for row in value["rows"] if row["what"] == "probe")
+        assert (exit_code, probe["same"], probe["runs"]) == (0, True, body["digest"])
 
 
 def test_custodians_demanded_in_hardware_release_nothing_to_software(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ never written: those tasks keep no samples, only a verdict and the answer's dige
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +43,7 @@ __all__ = ["TASKS", "Outcome", "RunOptions", "evaluate", "read_headline"]
 SAMPLE_S_MAX = 120
 ATTACK_S_MAX = 600
 RETRIES_MAX = 2
+REASON_CHARS_MAX = 300
 SAMPLES_KEPT = 8
 
 Progress = Callable[[int, int], None]
@@ -209,10 +212,28 @@ def _run(kind: Kind, made: Task, options: RunOptions) -> Any:
         **asked,
     )
     if log.status != "success" or not log.reductions:
-        reason = log.error.message if log.error else log.status
-        message = f"evaluation {kind.name} did not come to its end: {reason.splitlines()[0][:300]}"
+        reason = _reason(log, options.model)
+        message = f"evaluation {kind.name} did not come to its end: {reason}"
         raise Unavailable(message, code="evaluation_failed", hint="see that the server answers")
     return log
+
+
+def _reason(log: Any, model: str) -> str:
+    """Why a task ended early: what the server says, not that somebody stopped asking it again."""
+    if log.error is None:
+        return str(log.status)
+    ask = {"messages": [{"role": "user", "content": "Say yes."}], "max_tokens": 1}
+    with contextlib.suppress(NotMeasured):
+        reply = door_of_environment(model).post("/chat/completions", ask, wait_s=SAMPLE_S_MAX)
+        if reply.status == 0:
+            return "nobody answers at the server's address"
+        if reply.code:
+            said = " ".join(str(reply.body["error"].get("message", "")).split())
+            return f"the server answers {reply.status} {reply.code}: {said}"[:REASON_CHARS_MAX]
+    # By now it answers again: what it said then stands in the chain of causes.
+    told_then = re.search(r"Error code: [^\n]+", log.error.traceback)
+    found = told_then.group() if told_then else log.error.message.splitlines()[0]
+    return str(found)[:REASON_CHARS_MAX]
 
 
 def _attack(
