@@ -163,6 +163,9 @@ def test_a_runtime_with_other_settings_than_decided_serves_nobody(
     assert value["days_to_leave"] == -(-value["sealed_bytes"] // 1_000_000)
     rows = {row["what"]: row["runs"] for row in value["rows"]}
     assert rows["bytes leaving a day"] == "at most 1000000"
+    found: Any = cli(house, "doctor")[1]
+    (told,) = [row["what"] for row in found if row["group"] == "egress"]
+    assert f"take {value['days_to_leave']} days" in told
 
 
 def test_a_probe_that_the_audit_fits_inside_does_not_stop_what_runs_under_a_decision_without_one(

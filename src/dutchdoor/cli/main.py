@@ -13,7 +13,9 @@ from dutchdoor.cli import (
     bundles,
     custody,
     demo,
+    doctor,
     evidence,
+    hosts,
     incidents,
     inspecting,
     panel,
@@ -27,6 +29,7 @@ from dutchdoor.cli import (
     release_outside,
     release_risk,
     release_stages,
+    selftest,
     serving,
 )
 
@@ -61,6 +64,7 @@ bundles.register(app)
 inspecting.register(app)
 serving.register(app)
 ask.register(app)
+selftest.register(app)
 demo.register(app)
 reaudit.register(audit.app)
 panel.register(app)
@@ -76,7 +80,9 @@ app.add_typer(release.app, name="release")
 incidents.register(app)
 app.add_typer(people.people, name="people")
 app.add_typer(people.grants, name="grants")
+hosts.register(custody.app)
 app.add_typer(custody.app, name="custody")
+doctor.register(app)
 app.add_typer(evidence.app, name="evidence")
 
 

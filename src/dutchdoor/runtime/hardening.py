@@ -30,7 +30,7 @@ from dutchdoor.runtime.isolation import drop_capabilities, enter_own_network, lo
 from dutchdoor.runtime.landlock import confine
 from dutchdoor.runtime.seccomp import install_filter
 
-__all__ = ["NAMES", "Hardening", "attempt", "harden", "installed_paths"]
+__all__ = ["NAMES", "Hardening", "attempt", "harden", "installed_paths", "put_on"]
 
 NAMES = (
     "own_network",
@@ -103,6 +103,12 @@ def attempt(require: Sequence[str], readable: Iterable[Path]) -> Hardening:
         else:
             got.append(name)
     return Hardening(tuple(got), missing)
+
+
+def put_on(name: str) -> None:
+    """Puts on one that waits to be required. Raises OSError: the kernel does not have it."""
+    assert name in _ONLY_IF_REQUIRED, "the others are put on together, in their order"
+    _no_exec_remap()
 
 
 def installed_paths() -> tuple[Path, ...]:
