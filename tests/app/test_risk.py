@@ -20,6 +20,7 @@ from dutchdoor.audit.document import Document, read_document, write_document
 from dutchdoor.cli.main import app
 from dutchdoor.errors import Invalid, Refused
 from dutchdoor.evidence.decision import Depth
+from dutchdoor.evidence.openness import Level
 from dutchdoor.release.model import audience
 from dutchdoor.release.risk.worksheet import BASELINES, STEPS
 from tests.audit.parts import Key, People, examined, settle_all
@@ -47,6 +48,9 @@ def house(tmp_path: Path, model: Path) -> Workspace:
     audit.sign(people.first)
     audit.complete(people.first, workspace.record)
     return workspace
+
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def cli(house: Workspace, *words: str) -> Result:
@@ -138,9 +142,13 @@ def test_from_nothing_to_a_proposal_that_names_what_it_rests_on(house: Workspace
     assert json.loads(left.output)
     proposal = propose(house)
     audit = find_audit(house, None)
+    path = house.places.release / "assumptions.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("row: fraud", "row: another"))
     with pytest.raises(Invalid) as caught:
         make_estimate(house, audit, Changes())
     assert caught.value.code == "no_worksheet_row"
+    path.write_text(text)
     write_worksheet(house)
     assert cli(house, "release", "worksheet", "check").exit_code == 0
     ran = cli(house, "release", "estimate", "--proposal", proposal)
@@ -160,6 +168,29 @@ def test_from_nothing_to_a_proposal_that_names_what_it_rests_on(house: Workspace
     front = read_document(release_of(house).document(proposal)).front
     assert len(front["terms"]["references"]) == 3, "naming it twice is naming it once"
     assert (folder / "estimate.html").read_text().count("<svg") >= 6
+
+
+def test_the_commands_that_the_page_on_risk_lists_work_on_their_own_templates(
+    house: Workspace,
+) -> None:
+    block = (DOCS / "concepts" / "risk.md").read_text().split("```")[1]
+    listed = [line.split("  ")[0].split()[1:] for line in block.strip().splitlines()]
+    assert len(listed) == 6
+    proposal = propose(house)
+    sheet = house.places.release / "worksheet.md"
+    for words in listed:
+        if words[-1] == "proposal_…":
+            words = [*words[:-1], proposal]
+            sheet.write_text(sheet.read_text().replace("[write here: ", "").replace("[write", ""))
+        ran = cli(house, *words)
+        # A worksheet that nobody has written in yet is not complete, and the page says so.
+        assert ran.exit_code == (1 if words[-1] == "check" else 0), f"{words}: {ran.output}"
+    front = read_document(release_of(house).document(proposal)).front
+    assert len(front["terms"]["references"]) == 3
+    shown = CliRunner().invoke(app, ["release", "estimate", "--workspace", str(house.places.root)])
+    table = shown.output.split("(in ")[0].splitlines()[1:]
+    assert len(table) == len(Level)
+    assert all(line.count(" to ") == 3 for line in table), "a number without its range"
 
 
 def test_an_estimate_of_another_level_or_with_a_gap_in_the_worksheet_is_not_named(

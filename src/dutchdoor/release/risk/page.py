@@ -28,12 +28,14 @@ def estimate_lines(body: Mapping[str, Any]) -> str:
     """The results in a few lines; each with its range."""
     settings = body["settings"]
     level, years = _words(settings["level"]), settings["years"]
-    lines = [f"{'level':<16}{'risk':<28}{'benefit':<28}benefit ahead in"]
+    lines = [f"{'level':<16}{'risk':<28}{'benefit':<28}benefit less risk"]
     for row in body["levels"]:
-        ahead = f"{row['benefit_ahead_percent']} % of draws"
-        risk, benefit = _range(row["risk"]), _range(row["benefit"])
-        lines.append(f"{_words(row['level']):<16}{risk:<28}{benefit:<28}{ahead}")
-    lines.append(f"(nine draws of ten, in {settings['unit']}; all that is assumed is assumed)")
+        risk, benefit, net = (_range(row[name]) for name in ("risk", "benefit", "net"))
+        lines.append(f"{_words(row['level']):<16}{risk:<28}{benefit:<28}{net}")
+    lines.append(
+        f"(in {settings['unit']}: nine draws of ten lie between the first two, the middle draw "
+        "stands in brackets; all that is assumed is assumed)"
+    )
     return "\n".join([*lines, "", *_answers(body, level, years)])
 
 
