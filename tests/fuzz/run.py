@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tests.fuzz.corpus_files import load, save
 from tests.fuzz.mutate import mutate
@@ -58,7 +60,7 @@ def at_random(name: str, seconds: float, seed: int) -> int:
 
 def guided(name: str, seconds: int, folder: Path) -> None:
     """Run libFuzzer on one target in this process, which ends with it; it fills `folder`."""
-    import atheris  # type: ignore[import-not-found]
+    atheris: Any = importlib.import_module("atheris")
 
     with atheris.instrument_imports(include=["dutchdoor"]):
         from tests.fuzz.targets import TARGETS
