@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +78,37 @@ def test_a_stated_opening_needs_no_decision_and_a_key_all_the_same(house: House)
             with server.http(wrong) as client:
                 assert client.post(WHAT_IF, json=asked).status_code == 401
                 assert client.get(NOW).status_code == 401
+
+
+def test_the_body_that_the_page_on_combinations_shows_is_understood(house: House) -> None:
+    house.decide()
+    _, key = house.person()
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "combinations.md").read_text()
+    (body,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    with house.twin(), served(house) as server, server.http(key) as client:
+        answer = client.post(WHAT_IF, content=body)
+    assert answer.status_code == 200, answer.text
+    (told,) = answer.json()["changes"]
+    assert "weights_alone_are_tuned" in {flag["name"] for flag in told["flags"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "known"),
+    [
+        ({"open": {}}, "base, change"),
+        ({"base": {"level": "hosted", "depth": {}}}, "level, components, depths"),
+        ({"change": {"component": {}}}, "components, depths, level"),
+    ],
+)
+def test_an_unknown_field_is_told_beside_the_known_ones(
+    house: House, body: dict[str, Any], known: str
+) -> None:
+    house.decide()
+    _, key = house.person()
+    with house.twin(), served(house) as server, server.http(key) as client:
+        answer = client.post(WHAT_IF, json=body)
+    assert answer.status_code == 400
+    assert f"known fields: {known}" in answer.text
 
 
 def test_without_a_decision_in_force_there_is_nothing_to_tell(house: House) -> None:

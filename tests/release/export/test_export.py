@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from model_signing import verifying
+from typer.testing import CliRunner
 
 from dutchdoor.app.exporting import export_package, package_key
 from dutchdoor.app.governance import revoke, signer_of
+from dutchdoor.cli.main import app
 from dutchdoor.errors import Invalid, NotInForce, Refused, Tampered, Unavailable
 from dutchdoor.evidence.terms import ComponentAccess, ComponentTerms, Terms
 from dutchdoor.release.export.check import check_package
@@ -200,6 +205,30 @@ def test_a_level_at_which_weights_leave_opens_them_in_so_many_words(holder: Hold
     ):
         with pytest.raises((Invalid, Refused)):
             holder.proposed(Terms(components=(row,)))
+
+
+def test_the_guide_shows_how_a_level_is_proposed_at_which_weights_leave(
+    holder: Holder, tmp_path: Path
+) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "export.md").read_text()
+    (rows,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    (shown,) = re.findall(
+        r"^\$ dutchdoor (release propose .*?)\n\$", guide, re.DOTALL | re.MULTILINE
+    )
+    file = tmp_path / "components.yaml"
+    file.write_text(rows)
+    words = shlex.split(shown.replace("\\\n", " "))
+    words = [str(file) if word == file.name else word for word in words]
+    at = ["--workspace", str(holder.workspace.places.root), "--json"]
+    proposed = CliRunner().invoke(app, [*words, *at])
+    assert proposed.exit_code == 0, proposed.output
+    name = json.loads(proposed.stdout)["proposal"]
+    checked = CliRunner().invoke(app, ["release", "check", name, *at])
+    assert checked.exit_code == 0, checked.output
+    without = [word for word in words if word not in {"--components", str(file)}]
+    refused = CliRunner().invoke(app, [*without, *at])
+    assert "weights_not_opened" in refused.output
+    assert "--components FILE" in refused.output
 
 
 @pytest.mark.parametrize("amend", [None, {"bundle": "sha256:" + "9" * 64}])

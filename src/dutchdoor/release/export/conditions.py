@@ -65,7 +65,10 @@ def must_be_tested(decision: Decision, summary: AuditSummary, audits: Path) -> N
     row = weights_of(decision)
     if row is None or row.access not in _LEAVES or not row.licence:
         message = f"level {decision.level} opens the weights, and the components do not say so"
-        hint = f"terms.components: '{WEIGHTS}' with access {' or '.join(_LEAVES)}, and a licence"
+        hint = (
+            f"propose with --components FILE, which holds '- {{name: {WEIGHTS}, "
+            f"access: {_LEAVES[0]}, licence: Apache-2.0}}': docs/guides/export.md shows it"
+        )
         raise Invalid(message, code="weights_not_opened", hint=hint)
     folder = AuditFolder(audits / summary.audit)
     hint = "run 'dutchdoor audit amend' to its end, then sign and complete the audit"

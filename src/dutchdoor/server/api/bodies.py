@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 from dutchdoor.server.errors import BadRequest
 
@@ -27,6 +28,7 @@ STOP_CHARACTERS_MAX = 256
 TURNS_MAX = 512
 
 _Body = TypeVar("_Body")
+_Info = TypeVar("_Info", bound=msgspec.inspect.Type)
 StopText = Annotated[str, msgspec.Meta(min_length=1, max_length=STOP_CHARACTERS_MAX)]
 
 # Fields of OpenAI's API that change nothing about the answer's content.
@@ -127,7 +129,30 @@ def convert(value: Any, kind: type[_Body]) -> _Body:
     except (msgspec.ValidationError, RecursionError, OverflowError) as error:
         param, reason = _explained(str(error))
         message = f"{param}: {reason}" if param else reason
-        raise BadRequest(message, code="bad_request", param=param) from error
+        known = _known(kind, param) if "unknown field" in reason else ()
+        hint = f"known fields: {', '.join(known)}" if known else ""
+        raise BadRequest(message, code="bad_request", param=param, hint=hint) from error
+
+
+def _known(kind: type[Any], place: str) -> tuple[str, ...]:
+    """The fields of the object at `place` in a `kind`; none where there is no such object."""
+    found: msgspec.inspect.Type | None = msgspec.inspect.type_info(kind)
+    for part in re.findall(r"[^.\[\]]+|\[", place):
+        if part == "[":
+            rows = _one_of(found, msgspec.inspect.ListType)
+            found = None if rows is None else rows.item_type
+        else:
+            row = _one_of(found, msgspec.inspect.StructType)
+            fields = () if row is None else row.fields
+            found = next((field.type for field in fields if field.encode_name == part), None)
+    row = _one_of(found, msgspec.inspect.StructType)
+    return () if row is None else tuple(field.encode_name for field in row.fields)
+
+
+def _one_of(info: msgspec.inspect.Type | None, kind: type[_Info]) -> _Info | None:
+    """`info`, or the one of its alternatives, that is a `kind`."""
+    rows = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    return next((row for row in rows if isinstance(row, kind)), None)
 
 
 def _explained(text: str) -> tuple[str, str]:
