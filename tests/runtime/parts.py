@@ -64,6 +64,7 @@ class TestProbe:
     prompts: list[tuple[tuple[int, ...], int, int]] = field(default_factory=list)
     thresholds: tuple[str, ...] = ("fpr_0.01",)
     on_feed: Callable[[int], None] | None = None
+    hidden: int = 64
 
     def judge_prompt(
         self, hidden: Hidden, user_last: int, threshold: str, user_first: int = 1
@@ -92,7 +93,7 @@ class _TestStream:
         self._place = place
 
     def feed(self, hidden: Hidden) -> Verdict:
-        assert all(hidden[layer].shape == (64,) for layer in self._probe.layers)
+        assert all(hidden[layer].shape == (self._probe.hidden,) for layer in self._probe.layers)
         self._probe.seen[self._place] += 1
         count = self._probe.seen[self._place]
         if self._probe.on_feed is not None:

@@ -25,8 +25,18 @@ _CORPUS = (
 )
 
 
-def write_tiny_model(folder: Path, *, seed: int = 0, context: int = 1024) -> Path:
-    """Writes the model to `folder` and returns it. Weights are float32."""
+def write_tiny_model(
+    folder: Path,
+    *,
+    seed: int = 0,
+    context: int = 1024,
+    hidden: int = 64,
+    more: tuple[str, ...] = (),
+) -> Path:
+    """Writes the model to `folder` and returns it. Weights are float32.
+
+    more: texts that the tokenizer is trained on besides, for up to 512 tokens.
+    """
     import torch
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -40,10 +50,10 @@ def write_tiny_model(folder: Path, *, seed: int = 0, context: int = 1024) -> Pat
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_CORPUS, trainer)
+    tokenizer.train_from_iterator([*_CORPUS, *more], trainer)
     config = transformers.LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=64,
+        hidden_size=hidden,
         intermediate_size=128,
         num_hidden_layers=4,
         num_attention_heads=4,

@@ -31,7 +31,7 @@ from dutchdoor import canonical
 from dutchdoor.errors import Invalid, Refused
 from dutchdoor.guard.model import Action, Verdict
 from dutchdoor.runtime.model import EngineFacts, RuntimeLimits, failed, verdict_message
-from dutchdoor.runtime.ports import Sink, Work
+from dutchdoor.runtime.ports import Engine, Sink, Work
 from dutchdoor.runtime.protocol import (
     Accepted,
     Activations,
@@ -303,9 +303,16 @@ def _forever(words: list[str]) -> Iterator[str]:
 class Twin:
     """A twin runtime that serves on `socket_path` from a thread of this process."""
 
-    def __init__(self, socket_path: Path, engine: TwinEngine | None = None) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        engine: Engine | None = None,
+        limits: RuntimeLimits | None = None,
+    ) -> None:
+        """engine: another one than the twin's own, to be served in the same way."""
         self.socket_path = socket_path
         self.engine = engine or TwinEngine()
+        self._limits = limits or RuntimeLimits()
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -345,7 +352,7 @@ class Twin:
         listening.bind(str(self.socket_path))
         listening.listen(128)
         self._ready.set()
-        serving = Serving(self.engine, hardening=HARDENING, limits=RuntimeLimits())
+        serving = Serving(self.engine, hardening=HARDENING, limits=self._limits)
         await serving.run(listening, self._stop)
 
 

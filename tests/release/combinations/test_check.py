@@ -46,7 +46,7 @@ def test_a_usual_decision_passes_and_its_page_says_what_it_makes_possible(
     )
     assert "- Modify (change what it does): nobody" in page
     assert "- The holder can take it back: yes" in page
-    assert "**Risky** for vetted people: The most likely log-probabilities" in page
+    assert "**Risky** for vetted people: A few log-probabilities say little" in page
     assert "at most 144 vectors may leave, of h = 576" in page
 
 

@@ -23,7 +23,7 @@ from dutchdoor.server.errors import BadRequest, problem_of
 from dutchdoor.server.http import Exchange
 from dutchdoor.server.parts import Parts
 
-__all__ = ["completions", "legacy_logprobs"]
+__all__ = ["completions", "legacy_logprobs", "name_of"]
 
 
 async def completions(exchange: Exchange, parts: Parts) -> None:
@@ -93,17 +93,17 @@ def legacy_logprobs(tokens: Sequence[Token], offset: int) -> dict[str, Any]:
     tops: list[dict[str, float] | None] = []
     for token in tokens:
         assert token.logprob is not None or token.prompt, "only a prompt's first token has none"
-        top = {_name(row.data): row.logprob for row in token.top}
+        top = {name_of(row.data): row.logprob for row in token.top}
         tops.append(top if token.logprob is not None else None)
     return {
-        "tokens": [_name(token.data) for token in tokens],
+        "tokens": [name_of(token.data) for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
         "top_logprobs": tops,
         "text_offset": offsets,
     }
 
 
-def _name(data: bytes) -> str:
+def name_of(data: bytes) -> str:
     """A token's text; where its bytes are no text alone, their names, so that none are alike."""
     try:
         return data.decode()
