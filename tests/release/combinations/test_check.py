@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,23 @@ from dutchdoor.errors import Refused
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.openness import Audience, Depth, Level
 from dutchdoor.evidence.terms import NO_TERMS, ComponentAccess, ComponentTerms, Terms
-from dutchdoor.release.combinations.check import check_combination, combination_lines
+from dutchdoor.release.combinations.check import (
+    answer_lines,
+    check_combination,
+    combination_lines,
+)
+from dutchdoor.release.combinations.evaluate import answer
 from dutchdoor.release.combinations.model import WEIGHTS
 from dutchdoor.release.combinations.opening import opening_of
 from dutchdoor.release.combinations.openness import class_of
+from dutchdoor.release.combinations.rules import load_rules
 from tests.release.parts import Workspace
 
+TRADE = re.compile(
+    r"\b(taps?|logits?|log-?prob\w*|vectors?|tokens?|layers?|gradients?|activations?|fine-tun\w*|"
+    r"weights|basis|equations?|checkpoints?|parameters?|bracket\w*|h|V|k)\b|[=^/]"
+)
+"""Words that only people of the trade know, and formulas."""
 READS = (Depth.SAMPLING, Depth.ACTIVATIONS, Depth.LOGITS)
 
 
@@ -46,8 +58,26 @@ def test_a_usual_decision_passes_and_its_page_says_what_it_makes_possible(
     )
     assert "- Modify (change what it does): nobody" in page
     assert "- The holder can take it back: yes" in page
-    assert "**Risky** for vetted people: A few log-probabilities say little" in page
-    assert "at most 144 vectors may leave, of h = 576" in page
+    assert "**Risky** for vetted people: Whoever sees the model's inside together" in page
+    whole = "\n".join(answer_lines(answer(opening_of(decision))))
+    assert "at most 144 vectors may leave, of h = 576" in whole
+
+
+def test_each_rule_has_one_sentence_without_the_words_of_the_trade() -> None:
+    rules = load_rules()
+    for row in (*rules.ways, *rules.ends, *rules.flags):
+        assert not TRADE.search(row.plain), row.name
+        assert row.plain.count(". ") == 0, f"{row.name}: one sentence"
+        assert row.plain.strip().endswith("."), row.name
+
+
+def test_the_page_of_a_birth_speaks_plainly_of_what_it_makes_possible(tmp_path: Path) -> None:
+    house = Workspace(tmp_path)
+    born = house.born()
+    page = house.release.show(born.id)
+    part = page.partition("## What this makes possible")[2].partition("## What holds them back")[0]
+    assert "**Risky** for auditors:" in part
+    assert not TRADE.search(part.partition("In the words of the trade")[0])
 
 
 def test_bracketing_the_last_layer_for_users_is_refused_with_what_mends_it(

@@ -35,23 +35,30 @@ def check_combination(decision: Decision) -> None:
 
 
 def combination_lines(decision: Decision) -> list[str]:
-    """The part of a decision's page about what it makes possible, as Markdown; with headings."""
-    return answer_lines(answer(opening_of(decision)), ways=False)
+    """The part of a decision's page about what it makes possible, as Markdown; with headings.
+
+    In plain sentences; `dutchdoor release combinations` has those for people of the trade.
+    """
+    lines = answer_lines(answer(opening_of(decision)), plain=True)
+    return [*lines, "", "In the words of the trade: `dutchdoor release combinations`."]
 
 
-def answer_lines(found: Answer, *, ways: bool = True) -> list[str]:
-    """An answer as Markdown, with headings. ways: name the ways to each activity too."""
+def answer_lines(found: Answer, *, plain: bool = False) -> list[str]:
+    """An answer as Markdown, with headings. plain: in words for anybody, the ways left out."""
     lines = ["## What this makes possible", ""]
-    lines += [f"- {_standing_text(row, ways=ways)}" for row in found.standings]
+    lines += [f"- {_standing_text(row, plain=plain)}" for row in found.standings]
     if found.for_good:
         lines.append(f"- Copies that do not come back: {', '.join(found.for_good)}")
     lines += ["", "## What to look at twice", ""]
-    return lines + (_flag_lines(found) or ["No combination that the rules know as risky."])
+    none = ["No combination that the rules know as risky."]
+    flags = (*found.forbidden, *_risky(found))
+    return lines + ([f"- {_flag_text(flag, plain=plain)}" for flag in flags] or none)
 
 
-def _standing_text(row: Standing, *, ways: bool) -> str:
+def _standing_text(row: Standing, *, plain: bool) -> str:
     if row.activity.of_the_holder:
-        why = "" if row.enabled else f". {row.ways[0].reason}"
+        said = "" if row.enabled else row.ways[0].plain if plain else row.ways[0].reason
+        why = f". {said}" if said else ""
         return f"{_HOLDER[row.activity]}: {'yes' if row.enabled else 'no'}{why}"
     what = f"{row.activity.capitalize()} ({ACTIVITIES[row.activity]})"
     if row.circle is None:
@@ -59,17 +66,15 @@ def _standing_text(row: Standing, *, ways: bool) -> str:
     alone = row.circle in {Circle.AUDITORS, Circle.PUBLIC}
     inward = "" if alone else ", and those let in further"
     known = ", ".join(way.name.replace("_", " ") for way in row.ways)
-    return f"{what}: {CIRCLES[row.circle]}{inward}" + f"; ways: {known}" * ways
-
-
-def _flag_lines(found: Answer) -> list[str]:
-    return [f"- {_flag_text(flag)}" for flag in (*found.forbidden, *_risky(found))]
+    return f"{what}: {CIRCLES[row.circle]}{inward}" + f"; ways: {known}" * (not plain)
 
 
 def _risky(found: Answer) -> tuple[Flag, ...]:
     return tuple(flag for flag in found.flags if flag.verdict is Verdict.RISKY)
 
 
-def _flag_text(flag: Flag) -> str:
+def _flag_text(flag: Flag, *, plain: bool) -> str:
+    if plain:
+        return f"**{flag.verdict.capitalize()}** for {CIRCLES[flag.circle]}: {flag.plain}"
     figures = f" ({flag.arithmetic})" if flag.arithmetic else ""
     return f"**{flag.verdict.capitalize()}** for {CIRCLES[flag.circle]}: {flag.reason}{figures}"

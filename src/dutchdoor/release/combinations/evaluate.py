@@ -48,7 +48,8 @@ def answer(opening: Opening, rules: Rules | None = None) -> Answer:
 def _applies(rule: WayRule, views: _Views) -> tuple[Way, ...]:
     for circle in reversed(_ORDER):
         if rule.when.holds(views[circle]):
-            return (Way(rule.name, rule.activity, circle, rule.reason, rule.source),)
+            said = (rule.reason, rule.plain, rule.source)
+            return (Way(rule.name, rule.activity, circle, *said),)
     return ()
 
 
@@ -59,8 +60,8 @@ def _flagged(rule: FlagRule, views: _Views, opening: Opening) -> tuple[Flag, ...
             first = rule.forbidden_from
             forbidden = first is not None and _ORDER.index(circle) >= _ORDER.index(first)
             verdict = Verdict.FORBIDDEN if forbidden else Verdict.RISKY
-            words = _arithmetic(rule, opening)
-            return (Flag(rule.name, verdict, circle, rule.reason, rule.mend, rule.source, words),)
+            said = (rule.reason, rule.plain, rule.mend, rule.source)
+            return (Flag(rule.name, verdict, circle, *said, _arithmetic(rule, opening)),)
     return ()
 
 

@@ -147,23 +147,28 @@ class View:
 
 @dataclass(frozen=True)
 class Way:
-    """One rule that applies. circle: the widest one for which it does."""
+    """One rule that applies. circle: the widest one for which it does. plain: for anybody."""
 
     name: str
     activity: Activity
     circle: Circle
     reason: str
+    plain: str
     source: str
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A combination that needs a second look. circle: the widest one for which it applies."""
+    """A combination that needs a second look. circle: the widest one for which it applies.
+
+    reason: for people of the trade; plain: for anybody.
+    """
 
     name: str
     verdict: Verdict
     circle: Circle
     reason: str
+    plain: str
     mend: str
     source: str
     arithmetic: str = ""

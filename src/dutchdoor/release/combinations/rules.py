@@ -59,6 +59,7 @@ class WayRule:
     activity: Activity
     when: Condition
     reason: str
+    plain: str
     source: str
 
 
@@ -69,6 +70,7 @@ class FlagRule:
     name: str
     when: Condition
     reason: str
+    plain: str
     mend: str
     source: str
     forbidden_from: Circle | None = None
@@ -112,7 +114,7 @@ def parse_rules(text: str) -> Rules:
 
 
 def _way(row: Any, *, of_the_holder: bool) -> WayRule:
-    _keys(row, {"name", "activity", "when", "reason", "source"}, set())
+    _keys(row, {"name", "activity", "when", "reason", "plain", "source"}, set())
     try:
         activity = Activity(row["activity"])
     except ValueError as error:
@@ -123,12 +125,12 @@ def _way(row: Any, *, of_the_holder: bool) -> WayRule:
     if when == Condition() or when.levels:
         # A level is a word; only what is opened enables anything.
         raise _bad(f"'{row['name']}' must ask for something that is opened, and for no level")
-    return WayRule(row["name"], activity, when, row["reason"], row["source"])
+    return WayRule(row["name"], activity, when, row["reason"], row["plain"], row["source"])
 
 
 def _flag(row: Any) -> FlagRule:
     optional = {"forbidden_from", "at", "unless", "unless_at"}
-    _keys(row, {"name", "when", "reason", "mend", "source"}, optional)
+    _keys(row, {"name", "when", "reason", "plain", "mend", "source"}, optional)
     unless = _condition(row["unless"]) if "unless" in row else None
     if "unless_at" in row and unless is None:
         raise _bad(f"'{row['name']}' says where to ask, and not what")
@@ -136,6 +138,7 @@ def _flag(row: Any) -> FlagRule:
         name=row["name"],
         when=_condition(row["when"]),
         reason=row["reason"],
+        plain=row["plain"],
         mend=row["mend"],
         source=row["source"],
         forbidden_from=_circle(row.get("forbidden_from")),

@@ -87,6 +87,7 @@ def _way(way: Way) -> dict[str, str]:
         "activity": str(way.activity),
         "circle": str(way.circle),
         "reason": way.reason,
+        "plain": way.plain,
         "source": way.source,
     }
 
@@ -97,6 +98,7 @@ def _flag(flag: Flag) -> dict[str, str]:
         "verdict": str(flag.verdict),
         "circle": str(flag.circle),
         "reason": flag.reason,
+        "plain": flag.plain,
         "mend": flag.mend,
         "source": flag.source,
         "arithmetic": flag.arithmetic,
