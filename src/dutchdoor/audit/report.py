@@ -51,7 +51,7 @@ def testing_part(
         "## Probe",
         fitted,
         "## Findings",
-        _findings(findings),
+        _findings(findings, tested=bool(evaluations)),
     ]
     return "\n\n".join(parts)
 
@@ -73,7 +73,7 @@ def summary_part(
         "## Figures",
         _evaluations(evaluations),
         "## Findings",
-        _findings(findings),
+        _findings(findings, tested=bool(evaluations)),
         "## The guard",
         f"Probe {probe['digest']}" if probe.get("digest") else "No probe was fitted.",
     ]
@@ -96,7 +96,9 @@ def _evaluations(evaluations: Sequence[Evaluation]) -> str:
     return table(("evaluation", "measured", "also", "stopped by the guard", "seed"), rows)
 
 
-def _findings(findings: Sequence[Finding]) -> str:
+def _findings(findings: Sequence[Finding], *, tested: bool) -> str:
+    if not findings and not tested:
+        return "None: nothing was tested."
     if not findings:
         return "None. That says that nothing was found, not that nothing is there."
     blocks = []

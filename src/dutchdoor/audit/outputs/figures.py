@@ -1,4 +1,4 @@
-"""The drawings of the report; the only file that imports matplotlib.
+"""The drawings of the report; the only file that imports matplotlib. `risk_figures.py` has more.
 
 Each is drawn twice: as SVG for screens, where every colour is a variable of the page so that light
 and dark both work, and as PNG for paper. Nothing in them depends on the clock or on chance.
@@ -21,7 +21,10 @@ from dutchdoor.audit.outputs.probe import HazardRecall, ProbeFigures, Rate
 from dutchdoor.audit.outputs.text import label, percent
 
 __all__ = [
+    "COLOURS",
     "amend_figure",
+    "cut",
+    "drawing",
     "finding_figure",
     "font_files",
     "hazard_figure",
@@ -31,7 +34,7 @@ __all__ = [
 
 WIDTH_IN = 7.2
 LABEL_CHARACTERS_MAX = 34
-_COLOURS = {
+COLOURS = {
     "ink": "#1c2530",
     "quiet": "#5b6673",
     "grid": "#d9dee4",
@@ -75,7 +78,7 @@ def score_figure(evaluations: Sequence[Evaluation]) -> Figure | None:
         for row in rows[::-1]
     )
     title = "Rates and their intervals"
-    return _figure("scores", title, f"{title} at 95 %. {said}.", draw, len(rows))
+    return drawing("scores", title, f"{title} at 95 %. {said}.", draw, len(rows))
 
 
 def finding_figure(findings: Sequence[Finding]) -> Figure | None:
@@ -97,7 +100,7 @@ def finding_figure(findings: Sequence[Finding]) -> Figure | None:
             left = 0
             for (colour, name), count in zip(_STATUS.values(), counts[severity], strict=True):
                 if count:
-                    axes.barh(place, count, left=left, height=0.58, color=_COLOURS[colour])
+                    axes.barh(place, count, left=left, height=0.58, color=COLOURS[colour])
                     fits = count > 0.12 * most
                     axes.text(
                         left + count / 2,
@@ -105,7 +108,7 @@ def finding_figure(findings: Sequence[Finding]) -> Figure | None:
                         f"{count} {name}" if fits else f"{count}\n{name}",
                         ha="center",
                         va="center",
-                        color=_COLOURS["paper"],
+                        color=COLOURS["paper"],
                         fontsize=8,
                     )
                 left += count
@@ -127,7 +130,7 @@ def finding_figure(findings: Sequence[Finding]) -> Figure | None:
         for severity in order[::-1]
     )
     title = "Findings by severity"
-    return _figure("findings", title, f"{title}. {said}.", draw, 4.5)
+    return drawing("findings", title, f"{title}. {said}.", draw, 4.5)
 
 
 def recall_figure(figures: ProbeFigures) -> Figure | None:
@@ -155,7 +158,7 @@ def recall_figure(figures: ProbeFigures) -> Figure | None:
                 xs,
                 ys,
                 yerr=spread,
-                color=_COLOURS[colour],
+                color=COLOURS[colour],
                 marker="o",
                 capsize=3,
                 linewidth=1.6,
@@ -167,7 +170,7 @@ def recall_figure(figures: ProbeFigures) -> Figure | None:
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
         axes.set_xlabel("false alarms on harmless requests")
         axes.set_ylabel("harmful requests found")
-        axes.grid(axis="y", color=_COLOURS["grid"], linewidth=0.8)
+        axes.grid(axis="y", color=COLOURS["grid"], linewidth=0.8)
         axes.legend(loc="upper left", frameon=False, fontsize=9)
 
     said = "; ".join(
@@ -176,7 +179,7 @@ def recall_figure(figures: ProbeFigures) -> Figure | None:
         for row in rows
     )
     title = "What the guard's probe finds"
-    return _figure("recall", title, f"{title}: recall with 95 % intervals. {said}.", draw, 7.5)
+    return drawing("recall", title, f"{title}: recall with 95 % intervals. {said}.", draw, 7.5)
 
 
 def hazard_figure(rows: Sequence[HazardRecall]) -> Figure | None:
@@ -201,7 +204,7 @@ def hazard_figure(rows: Sequence[HazardRecall]) -> Figure | None:
         f"{label(row.hazard)}: {_span(row.recall)}, n = {row.examples}" for row in rows
     )
     title = "What the probe finds, by hazard"
-    return _figure("hazards", title, f"{title}. {said}.", draw, len(rows))
+    return drawing("hazards", title, f"{title}. {said}.", draw, len(rows))
 
 
 def amend_figure(axis: str, curves: Sequence[Curve], name: str) -> Figure | None:
@@ -211,7 +214,7 @@ def amend_figure(axis: str, curves: Sequence[Curve], name: str) -> Figure | None
 
     def draw(axes: Any) -> None:
         for place, curve in enumerate(curves):
-            colour = _COLOURS[_SERIES[place % len(_SERIES)]]
+            colour = COLOURS[_SERIES[place % len(_SERIES)]]
             xs = [point.at for point in curve.points]
             axes.fill_between(
                 xs,
@@ -229,21 +232,21 @@ def amend_figure(axis: str, curves: Sequence[Curve], name: str) -> Figure | None
                 color=colour,
                 marker="o",
                 markersize=4,
-                label=_cut(_series(curve), 2 * LABEL_CHARACTERS_MAX),
+                label=cut(_series(curve), 2 * LABEL_CHARACTERS_MAX),
             )
         values = [v for curve in curves for p in curve.points for v in (p.low, p.high)]
         if min(values) >= 0 and max(values) <= 1:
             axes.set_ylim(0, 1)
             axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-        axes.set_xlabel(_cut(axis, 2 * LABEL_CHARACTERS_MAX))
+        axes.set_xlabel(cut(axis, 2 * LABEL_CHARACTERS_MAX))
         behaviours = {curve.behaviour for curve in curves}
-        axes.set_ylabel(_cut(label(behaviours.pop())) if len(behaviours) == 1 else "rate")
+        axes.set_ylabel(cut(label(behaviours.pop())) if len(behaviours) == 1 else "rate")
         places = [point.at for curve in curves for point in curve.points]
         if min(places) > 0 and max(places) > 1000 * min(places):
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda at, _: _power(at))
             axes.tick_params(which="minor", length=0)
-        axes.grid(axis="y", color=_COLOURS["grid"], linewidth=0.8)
+        axes.grid(axis="y", color=COLOURS["grid"], linewidth=0.8)
         axes.legend(loc="best", frameon=False, fontsize=8)
 
     said = "; ".join(
@@ -252,7 +255,7 @@ def amend_figure(axis: str, curves: Sequence[Curve], name: str) -> Figure | None
         for curve in curves
     )
     title = f"After modification, by {axis}"
-    return _figure(name, title, f"{title}, with 95 % intervals. {said}.", draw, 7.5)
+    return drawing(name, title, f"{title}, with 95 % intervals. {said}.", draw, 7.5)
 
 
 def _series(curve: Curve) -> str:
@@ -262,25 +265,25 @@ def _series(curve: Curve) -> str:
 def _intervals(axes: Any, rows: Sequence[tuple[str, tuple[float, float, float], str]]) -> None:
     """A dot and a line for each (name, (value, low, high), remark), from below."""
     for place, (_, (value, low, high), remark) in enumerate(rows):
-        axes.plot([0, 1], [place, place], color=_COLOURS["grid"], linewidth=0.8, zorder=1)
+        axes.plot([0, 1], [place, place], color=COLOURS["grid"], linewidth=0.8, zorder=1)
         axes.plot(
             [low, high],
             [place, place],
-            color=_COLOURS["first"],
+            color=COLOURS["first"],
             linewidth=3.2,
             solid_capstyle="round",
             alpha=0.45,
             zorder=2,
         )
-        axes.plot([value], [place], "o", color=_COLOURS["first"], markersize=7, zorder=3)
-        axes.text(1.03, place, remark, va="center", ha="left", color=_COLOURS["quiet"], fontsize=9)
-    axes.set_yticks(range(len(rows)), [_cut(label(name)) for name, _, _ in rows])
+        axes.plot([value], [place], "o", color=COLOURS["first"], markersize=7, zorder=3)
+        axes.text(1.03, place, remark, va="center", ha="left", color=COLOURS["quiet"], fontsize=9)
+    axes.set_yticks(range(len(rows)), [cut(label(name)) for name, _, _ in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
 
 
-def _figure(name: str, title: str, alt: str, draw: Callable[[Any], None], rows: float) -> Figure:
+def drawing(name: str, title: str, alt: str, draw: Callable[[Any], None], rows: float) -> Figure:
     """The drawing in both forms. rows: how many lines its height is for."""
     height_in = 0.95 + 0.36 * rows
 
@@ -308,11 +311,11 @@ def _drawn(name: str, draw: Callable[[Any], None], height_in: float, **how: Any)
         "text.usetex": False,
         "svg.fonttype": "none",
         "svg.hashsalt": f"dutchdoor-{name}",
-        "axes.edgecolor": _COLOURS["grid"],
-        "axes.labelcolor": _COLOURS["quiet"],
-        "text.color": _COLOURS["ink"],
-        "xtick.color": _COLOURS["quiet"],
-        "ytick.color": _COLOURS["ink"],
+        "axes.edgecolor": COLOURS["grid"],
+        "axes.labelcolor": COLOURS["quiet"],
+        "text.color": COLOURS["ink"],
+        "xtick.color": COLOURS["quiet"],
+        "ytick.color": COLOURS["ink"],
     }
     target = io.BytesIO()
     with mpl.rc_context(settings):
@@ -331,7 +334,7 @@ def _themed(svg: str, name: str) -> str:
     """The drawing without its XML head, with the page's colours and ids of its own."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    for variable, colour in _COLOURS.items():
+    for variable, colour in COLOURS.items():
         body = body.replace(colour, f"var(--{variable})")
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", body)
@@ -364,6 +367,7 @@ def _power(number: float) -> str:
     return "10" + exponent.translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def _cut(text: str, characters_max: int = LABEL_CHARACTERS_MAX) -> str:
+def cut(text: str, characters_max: int = LABEL_CHARACTERS_MAX) -> str:
+    """`text` on one line, of at most so many characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= characters_max else flat[: characters_max - 1] + "…"

@@ -14,12 +14,20 @@ from dutchdoor.audit.checks import Testing
 from dutchdoor.audit.document import DOCUMENT_BYTES_MAX, Document, read_document
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.measure import Evaluation
-from dutchdoor.audit.model import AuditStatus, DocumentKind, DocumentStatus, Finding, Severity
+from dutchdoor.audit.model import (
+    AuditStatus,
+    DocumentKind,
+    DocumentStatus,
+    Finding,
+    Scale,
+    Severity,
+)
 from dutchdoor.audit.outputs.amending import Curve, read_curves
 from dutchdoor.audit.outputs.facts import Facts, read_facts
 from dutchdoor.audit.outputs.probe import NO_FIGURES, ProbeFigures, probe_figures
 from dutchdoor.audit.outputs.samples import ShownSamples, read_samples
 from dutchdoor.audit.outputs.text import clean, cleaned, short
+from dutchdoor.audit.outputs.whole import OUTWARD, Whole, read_whole
 from dutchdoor.audit.service import Audit
 from dutchdoor.audit.summary import CARD_NAME
 from dutchdoor.errors import Invalid, NotFound
@@ -28,8 +36,6 @@ from dutchdoor.evidence.decision import Decision
 __all__ = ["Material", "Paper", "gather"]
 
 _QUOTED = (DocumentKind.S2, DocumentKind.C2, DocumentKind.C3, DocumentKind.T2)
-_OUTWARD = frozenset({"", "public", "internal"})
-"""Documents of these sensitivities are quoted; of others only the digest leaves the audit."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,11 @@ class Paper:
 
 @dataclass(frozen=True)
 class Material:
-    """One audit, clean of control characters. completed_ms: 0 for a draft. decision: the one in
-    force on the bundle, if any."""
+    """One audit, clean of control characters.
+
+    completed_ms: 0 for a draft. decision: the one in force on the bundle, if any. whole: what only
+    a full audit has, None for a short one.
+    """
 
     status: AuditStatus
     objective: str
@@ -86,6 +95,12 @@ class Material:
     facts: Facts
     decision: Decision | None = None
     samples: tuple[ShownSamples, ...] = ()
+    whole: Whole | None = None
+
+    @property
+    def tested(self) -> bool:
+        """Whether anything was tested: without that, that nothing was found says nothing."""
+        return bool(self.evaluations or self.curves)
 
     @property
     def draft(self) -> bool:
@@ -142,8 +157,9 @@ def gather(audit: Audit, decision: Decision | None = None) -> Material:
     hidden = tested is not None and tested.withheld
     fitted = probe.get("card_digest", "")
     curves, notes = read_curves(folder, audit.subject.bundle, testing.amend if testing else "")
+    shown = _clean_status(status)
     return Material(
-        status=_clean_status(status),
+        status=shown,
         objective=clean(audit.subject.objective),
         started_ms=audit.subject.started_ms,
         completed_ms=summary.completed_ms if summary else 0,
@@ -159,6 +175,7 @@ def gather(audit: Audit, decision: Decision | None = None) -> Material:
         facts=read_facts(folder),
         decision=decision,
         samples=read_samples(AuditFolder(folder).logs, evaluations, withheld=hidden),
+        whole=read_whole(folder, shown.documents) if status.scale is Scale.FULL else None,
     )
 
 
@@ -221,7 +238,7 @@ def _papers(folder: Path, files: Mapping[DocumentKind, str]) -> dict[DocumentKin
         except FileNotFoundError:
             continue
         document = Document.decode(data, where=files[kind])
-        withheld = str(document.front.get("sensitivity") or "").casefold() not in _OUTWARD
+        withheld = str(document.front.get("sensitivity") or "").casefold() not in OUTWARD
         found[kind] = Paper(
             kind=kind,
             digest="sha256:" + canonical.sha256_hex(data),

@@ -14,7 +14,7 @@ from dutchdoor.audit.model import DocumentKind
 from dutchdoor.audit.outputs.markdown import markdown
 from dutchdoor.audit.outputs.material import Material, describe
 from dutchdoor.audit.outputs.model import Block, Bullets, File, Notice, Page, Section, Table, Text
-from dutchdoor.audit.outputs.report import DRAFT_NOTICE
+from dutchdoor.audit.outputs.report import DRAFT_NOTICE, UNTESTED
 from dutchdoor.audit.outputs.text import NOT_STATED, label, moment
 from dutchdoor.errors import Invalid
 
@@ -170,4 +170,5 @@ def _figures(material: Material) -> Block:
 
 def _findings(material: Material) -> Block:
     items = tuple(f"{row.severity}, {row.status}: {row.text}" for row in material.ranked)
-    return Bullets(items or ("No finding. That says that nothing was found.",))
+    none = "No finding. That says that nothing was found." if material.tested else UNTESTED
+    return Bullets(items or (none,))

@@ -15,12 +15,17 @@ from dutchdoor.audit.outputs.figures import (
 from dutchdoor.audit.outputs.material import Material
 from dutchdoor.audit.outputs.model import Block, Bullets, Figure, Notice, Page, Section, Table, Text
 from dutchdoor.audit.outputs.text import NOT_STATED, day, label, short
+from dutchdoor.audit.outputs.whole_sections import whole_sections
 
-__all__ = ["DRAFT_NOTICE", "report_page"]
+__all__ = ["DRAFT_NOTICE", "UNTESTED", "report_page"]
 
 DRAFT_NOTICE = (
     "DRAFT. This audit is not completed: documents may still change, findings may be added, and "
     "no release decision can stand on it."
+)
+UNTESTED = (
+    "Nothing was tested: no evaluation and no amend test was run. Whatever is not listed here was "
+    "not looked for."
 )
 
 
@@ -37,6 +42,7 @@ def report_page(material: Material) -> Page:
         _measured(material),
         _found(material),
         *_finding_sections(material),
+        *whole_sections(material),
         _amended(material),
         _guard(material),
         _limits(material),
@@ -52,21 +58,25 @@ def _glance(material: Material) -> Section:
         blocks.append(Notice(DRAFT_NOTICE, severe=True))
     severe = [row for row in material.findings if row.severity in _SEVERE]
     unsettled = [row for row in severe if row.status is FindingStatus.OPEN]
-    blocks.append(
-        Text(
-            f"{_count(len(material.findings), 'finding')}, {len(severe)} of them of high or "
-            f"critical severity; {len(unsettled)} of these still open. "
-            f"{_count(len(material.evaluations), 'evaluation')} through the server, at depth "
-            f"{', '.join(map(label, material.access_depths)) or 'none'}.",
-            strong=True,
-        )
+    found = (
+        f"{_count(len(material.findings), 'finding')}, {len(severe)} of them of high or "
+        f"critical severity; {len(unsettled)} of these still open."
     )
-    blocks.append(
-        Bullets(
-            tuple(_leading(row) for row in material.ranked[:5])
-            or ("Nothing was found. That does not say that nothing is there.",)
-        )
+    tests = (
+        f"{_count(len(material.evaluations), 'evaluation')} through the server, at depth "
+        f"{', '.join(map(label, material.access_depths)) or 'none'}."
     )
+    if not material.tested:
+        blocks.append(Notice(UNTESTED, severe=True))
+    # Without tests, no count of findings: it would read as a result.
+    words = f"{found} {tests}" if material.tested else found if material.findings else ""
+    if words:
+        blocks.append(Text(words, strong=True))
+    leading = tuple(_leading(row) for row in material.ranked[:5])
+    if material.tested and not leading:
+        leading = ("Nothing was found. That does not say that nothing is there.",)
+    if leading:
+        blocks.append(Bullets(leading))
     blocks.append(_level(material))
     return Section("At a glance", tuple(blocks))
 
@@ -100,7 +110,8 @@ def _subject(material: Material) -> Section:
 
 def _measured(material: Material) -> Section:
     if not material.evaluations:
-        return Section("What was measured", (Text("No evaluation was run yet."),))
+        none = "No evaluation was run yet." if material.tested else UNTESTED
+        return Section("What was measured", (Notice(none, severe=True),))
     rows = tuple(
         (
             label(row.name),
@@ -123,6 +134,8 @@ def _measured(material: Material) -> Section:
 
 
 def _found(material: Material) -> Section:
+    if not material.tested and not material.findings:
+        return Section("What was found", (Notice(UNTESTED, severe=True),))
     blocks = _present(finding_figure(material.findings))
     words = Text(
         "Severe findings stop an audit until they are mitigated or accepted with a reason; nobody "
