@@ -150,6 +150,7 @@ async def test_cancel_ends_a_request_and_so_does_leaving_it(twin: Twin) -> None:
     left = client.generate(ask("inf_b", "a b", tokens_max=100_000))
     await anext(left)
     await left.aclose()  # type: ignore[attr-defined]
+    assert isinstance(twin.engine, TwinEngine)
     async with asyncio.timeout(5):
         while not twin.engine._jobs[-1].cancelled.is_set():  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -121,7 +121,9 @@ def check_amend(work: Amend, limits: RuntimeLimits) -> None:
     for name, texts in (("refusals", work.refusals), ("answers", work.answers)):
         _check(0 < len(texts) <= limits.amend_openings_max and all(texts), name)
         _check(all(len(text) <= limits.stop_characters_max for text in texts), name)
-    most = {"quantisation": 16, "ablation": 400, "steering": 400}.get(work.method, limits.amend_steps_max)
+    most = {"quantisation": 16, "ablation": 400, "steering": 400}.get(
+        work.method, limits.amend_steps_max
+    )
     _check(len(work.points) <= limits.amend_points_max, "points")
     _check(bool(work.points) or work.method == "served", "points")
     _check(all(0 <= point <= most for point in work.points), "points")
