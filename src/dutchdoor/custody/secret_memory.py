@@ -20,7 +20,7 @@ _PAGE = mmap.PAGESIZE
 
 
 class SecretMemory:
-    """So many bytes, zero at first. They are wiped, and the pages given back, once nobody looks at them any more.
+    """So many bytes, zero at first; wiped, and the pages given back, once nobody looks at them.
 
     kind: `secret` (memfd_secret), `locked`, or `plain`.
     """
