@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -143,6 +144,54 @@ def test_the_next_stage_is_proposed_when_its_gates_are_open_and_people_approve_i
     assert house.standing() == "wide"
     with pytest.raises(NotFound):
         stages.propose_next(house.workspace, None, "wanda")
+
+
+def test_a_proposal_of_a_later_stage_says_which_gates_are_shut(house: House) -> None:
+    wide = PLAN[1]
+    (summary,) = house.workspace.places.audits.glob("*/summary.json")
+    early = release_of(house.workspace).propose(
+        audit="sha256:" + hashlib.sha256(summary.read_bytes()).hexdigest(),
+        level=str(wide.level),
+        stage=wide.name,
+        audiences=wide.audiences,
+        hidden_size=576,
+        proposer="wanda",
+        reasons="We cannot wait.",
+        terms=Terms(stages=PLAN),
+    )
+    said = place(house, early.id)
+    assert "later stage, 'wide'" in said[0]
+    assert "which stands in 'few'" in said[0]
+    shut = [line for line in said if line.startswith("Shut:")]
+    assert [line.split(": ")[1] for line in shut] == ["days_observed"]
+    page = release_of(house.workspace).show(early.id, said)
+    assert all(line in page for line in said)
+    assert place(house, house.proposal.id) == ()
+    house.clock.advance(10 * DAY_MS)
+    assert place(house, early.id)[-1] == "All gates before it are open."
+    # The commands say so too, by the clock on the wall.
+    shown = json.loads(house.cli("release", "show", early.id).stdout)["page"]
+    assert "## Where it stands in the plan" in shown
+    assert json.loads(house.cli("release", "check", early.id).stdout)["in_plan"]
+
+
+def place(house: House, proposal: str) -> tuple[str, ...]:
+    decision = release_of(house.workspace).proposal(proposal).decision
+    return stages.place_in_plan(house.workspace, decision)
+
+
+def test_the_page_after_a_roll_back_names_only_those_who_are_still_let_in(house: House) -> None:
+    house.widened()
+    release = release_of(house.workspace)
+    assert "Developers" in release.show()
+    stages.roll_back(house.workspace, None, None, "too early", house.people.third)
+    page = release.show()
+    assert "researchers" in page.lower()
+    assert "**Developers" not in page
+    stages.roll_back(house.workspace, None, "", "stop", house.people.holder)
+    page = release.show()
+    assert "Nobody may do anything." in page
+    assert "under a lease" not in page
 
 
 def test_a_roll_back_is_one_command_and_the_rules_follow(house: House) -> None:

@@ -117,10 +117,14 @@ def record_incident(
     path = _path(workspace, name, number)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, document)
-    register = workspace.register
+    return _recorded(workspace, found, Entry(EntryKind.INCIDENT_RECORDED, now_ms, body))
+
+
+def _recorded(workspace: Workspace, found: Incident, entry: Entry) -> Noted:
+    register, bundle = workspace.register, found.bundle
     register.refresh()
-    fallen = [fall.claim for fall in register.falls(bundle, now_ms)]
-    workspace.record(Entry(EntryKind.INCIDENT_RECORDED, now_ms, body))
+    fallen = [fall.claim for fall in register.falls(bundle, entry.time_ms)]
+    workspace.record(entry)
     problem: DutchdoorError | None = None
     try:
         record_pending(workspace, bundle)

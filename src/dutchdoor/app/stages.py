@@ -34,6 +34,7 @@ __all__ = [
     "audits_at_hand",
     "only_bundle",
     "outlook",
+    "place_in_plan",
     "propose_next",
     "record_pending",
     "replay",
@@ -87,6 +88,35 @@ def outlook(workspace: Workspace, bundle: str | None) -> Outlook:
     falls = workspace.register.falls(decision.bundle, facts.now_ms)
     answers = tuple(evaluate(gate, facts) for gate in gates)
     return Outlook(decision, facts.stage, coming, answers, tuple(falls))
+
+
+def place_in_plan(workspace: Workspace, decision: Decision) -> tuple[str, ...]:
+    """Sentences on where a proposed decision stands in the plan that was signed before it.
+
+    None where it is no later stage of that plan. Raises Invalid: a gate cannot be checked.
+    """
+    try:
+        before, index = _latest(workspace, decision.bundle)
+    except NotFound:
+        return ()
+    plan, stage = before.terms.stages, before.terms.stage(decision.stage)
+    if stage is None or before.id == decision.id:
+        return ()
+    facts = _facts(workspace, before, index)
+    names = [row.name for row in plan]
+    here = names.index(facts.stage) if facts.stage in names else -1
+    place = names.index(stage.name)
+    if place <= here:
+        return ()
+    gates = [gate for row in plan[here + 1 : place + 1] for gate in gates_before(plan, row)]
+    answers = [evaluate(gate, facts) for gate in gates if gate.kind != Gate.APPROVALS]
+    shut = [f"Shut: {row.gate.kind}: {row.text}." for row in answers if not row.met]
+    stands = f"It is a later stage, '{stage.name}', of the plan of {before.id}, which stands in "
+    lines = [f"{stands}'{facts.stage or 'nobody'}'.", *shut]
+    if skipped := ", ".join(f"'{name}'" for name in names[here + 1 : place]):
+        lines.append(f"It leaves out {skipped}.")
+    bind = "Gates bind the program, not people: whoever approves decides all the same."
+    return (*lines, bind if shut else "All gates before it are open.")
 
 
 def propose_next(workspace: Workspace, bundle: str | None, proposer: str) -> Proposal:

@@ -13,6 +13,7 @@ from dutchdoor.app.governance import enact as enact_proposal
 from dutchdoor.app.governance import find_audit, release_of, signer_of
 from dutchdoor.app.governance import revoke as revoke_decision
 from dutchdoor.app.keys import may_record
+from dutchdoor.app.stages import place_in_plan
 from dutchdoor.app.workspace import Workspace, open_workspace
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.cli.release_terms import terms_of
@@ -103,9 +104,11 @@ def check(
     json_output: JsonOption = False,
 ) -> None:
     """Say whether a proposal may be approved as it reads now, and who is to sign. Signs nothing."""
-    release = release_of(open_workspace(places_of(workspace)))
+    opened = open_workspace(places_of(workspace))
+    release = release_of(opened)
     decision = release.check(proposal)
     found = release.proposal(proposal)
+    in_plan = place_in_plan(opened, decision)
     Output(json_output).data(
         {
             "proposal": proposal,
@@ -113,9 +116,11 @@ def check(
             "approvals_min": found.approvals_min,
             "approved_by": list(found.approved_by),
             "outside_missing": list(found.outside_missing),
+            "in_plan": list(in_plan),
         },
         f"{proposal} may be approved: {len(found.approved_by)} of {found.approvals_min} approvals"
-        + "".join(f"\n  from outside, {name} must sign too" for name in found.outside_missing),
+        + "".join(f"\n  from outside, {name} must sign too" for name in found.outside_missing)
+        + "".join(f"\n  {text}" for text in in_plan),
     )
 
 
@@ -178,7 +183,10 @@ def show(
 ) -> None:
     """Show a decision on one page, for a reader without this program."""
     opened = open_workspace(places_of(workspace))
-    page = release_of(opened).show(_bundle_or(opened, name))
+    release = release_of(opened)
+    proposed = name in release.proposals()
+    in_plan = place_in_plan(opened, release.proposal(name).decision) if proposed else ()
+    page = release.show(_bundle_or(opened, name), in_plan)
     Output(json_output).data({"page": page}, page)
 
 

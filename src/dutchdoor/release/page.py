@@ -56,8 +56,11 @@ def decision_page(
     voided: Sequence[str] = (),
     why_revoked: str = "",
     summary: AuditSummary | None = None,
+    in_plan: Sequence[str] = (),
 ) -> str:
     """The page, as Markdown. summary: of the audit the decision stands on, where it has one.
+
+    in_plan: sentences on where its stage stands in a plan that was signed before.
 
     outside_by, outside_missing: names of those outside who signed, or whose signature is awaited.
     """
@@ -78,9 +81,12 @@ def decision_page(
         "can be revoked at any moment."
     )
     lines += [line for line in (review_line(decision),) if line]
+    if in_plan:
+        lines += ["", "## Where it stands in the plan", "", *(f"- {text}" for text in in_plan)]
     lines += ["", "## Who may do what", ""]
-    lines += _audiences(decision)
-    lines += ["", "Everybody else is refused.", "", *combination_lines(decision)]
+    lines += _audiences(decision) or ["Nobody may do anything."]
+    lines += ["", "Everybody else is refused."] if decision.audiences else []
+    lines += ["", *combination_lines(decision)]
     lines += ["", "## What holds them back", ""]
     lines += _limits(decision)
     lines += ["", "## What it stands on", ""]

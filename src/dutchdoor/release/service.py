@@ -259,11 +259,11 @@ class Release:
                 rows.append(row_of(decision, State.PROPOSED, -1, ""))
         return tuple(rows)
 
-    def show(self, name: str = "") -> str:
+    def show(self, name: str = "", in_plan: Sequence[str] = ()) -> str:
         """One page about a proposal or a signed decision, for a reader without the program.
 
         name: of a proposal, a decision or a bundle; empty for the only bundle there is. Of a
-        bundle, its latest decision.
+        bundle, its latest decision. in_plan: sentences on where a proposal stands in a plan.
         Raises NotFound: there is none. Raises Invalid: the proposal's text states no decision.
         """
         self._register.refresh()
@@ -279,13 +279,14 @@ class Release:
                     outside_missing=found.outside_missing,
                     voided=found.voided,
                     summary=self._summary(found.decision),
+                    in_plan=in_plan,
                 )
             name = found.decision.id
         standing = signed(self._register, name, self._clock.now_ms())
         closed = standing.decision.level is Level.FULLY_CLOSED
         keys = self._register.signers(standing.decision.id)
         return decision_page(
-            standing.decision,
+            standing.shown,
             state=standing.state,
             approved_by=("the holder",) if closed else self._quorum.approvers(keys),
             outside_by=self._quorum.outside(standing.decision, keys),

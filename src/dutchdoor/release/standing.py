@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dutchdoor.errors import NotFound, Refused
 from dutchdoor.evidence.decision import Decision
@@ -27,6 +27,13 @@ class Standing:
     reason: str
     index: int
     now: Decision | None
+
+    @property
+    def shown(self) -> Decision:
+        """As a page shows it: after a roll-back, only those whom it still lets in."""
+        if self.state is State.ROLLED_BACK:
+            return replace(self.decision, audiences=())
+        return self.now or self.decision
 
 
 def history_rows(register: DecisionRegister, now_ms: int) -> list[HistoryRow]:
