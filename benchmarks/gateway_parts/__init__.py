@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.gateway`: an upstream that costs nothing, callers, and the processes."""
