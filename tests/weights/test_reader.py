@@ -17,6 +17,7 @@ from dutchdoor.custody.model import ContentKey
 from dutchdoor.errors import DutchdoorError, Invalid, NotFound, Refused, Tampered
 from dutchdoor.evidence.statement import key_id
 from dutchdoor.ids import BundleDigest
+from dutchdoor.weights import unseal
 from dutchdoor.weights.format import SLOT_BYTES, parse_head
 from dutchdoor.weights.reader import ReadOptions, SealedBundle
 from tests.weights.parts import HOLDER, TRUST, Sealed, read_all, sign_again
@@ -73,6 +74,25 @@ def test_a_flipped_bit_is_found_in_each_slot(
         assert f"slot {slot}" in caught.value.where
         # What was not touched can still be read.
         assert bytes(bundle.read("config.json")) == sealed.files["config.json"]
+
+
+@pytest.mark.parametrize("slot", [None, 0, 1, 2])
+def test_from_a_cold_disk_it_is_the_same_and_refused_the_same(
+    sealed: Sealed, tmp_path: Path, slot: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the page cache holds here, the way for what it does not hold is taken."""
+    path = sealed.copy(tmp_path)
+    name = sealed.file_of(WEIGHTS)
+    if slot is not None:
+        header, _ = parse_head((path / name).read_bytes()[:65_536])
+        flip(path / name, header.slot(slot).offset + 100)
+    monkeypatch.setattr(unseal, "_is_cold", lambda *_: True)
+    monkeypatch.setattr(unseal, "_BATCH_SLOTS", 1)
+    monkeypatch.setattr(unseal, "_BATCHES_AHEAD", 2)
+    if slot is None:
+        assert read_all(sealed.open(path)) == sealed.files
+    else:
+        assert refused(sealed, path).code == "slot_changed"
 
 
 def test_a_flipped_bit_in_each_region_is_refused_with_its_place(

@@ -1,8 +1,9 @@
 """Decrypting a file's slots, in order or by several threads, warm or cold, into given memory.
 
 Slots are decrypted straight from a mapping of the file: nothing is copied. Behind the reader the
-mapping's pages are let go, so that the process holds the model once and not twice; before it, a
-file that is not in memory yet is asked for, so that the disk is never waited for slot by slot.
+mapping's pages are let go, so that the process holds the model once and not twice. A file that is
+not in memory yet is read in order by a thread of its own: the disk rests while nothing is decrypted
+no more than decryption waits for the disk.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from dutchdoor.weights.arena import ArenaPool, advise
+from dutchdoor.weights.arena import ArenaPool, advise, new_arena
 from dutchdoor.weights.folder import OpenFile, read_into, read_span, tampered
 from dutchdoor.weights.format import SLOT_BYTES, FileCipher, Span
 
 __all__ = ["ReadOptions", "SealedSlots", "read_index"]
 
 _PAGE_BYTES = mmap.PAGESIZE
-_WINDOW_SLOTS = 32  # Of the mapping that are resident at once, for each thread.
-_AHEAD_SLOTS = 48  # Asked of a cold disk before they are needed.
+_WINDOW_SLOTS_MAX = 32  # Of the mapping that are resident at once, over all threads.
+_WINDOW_PARTS = 20  # And no more of it than one part in so many.
+_BATCH_SLOTS = 4  # Read from a cold disk at once.
+_BATCHES_AHEAD = 3
 _PROBES = 8  # Places at which it is looked whether a file is in memory.
 
 
@@ -59,13 +62,13 @@ class SealedSlots(NamedTuple):
         header = self.opened.header
         base = header.plain(slots.start).offset
         assert len(into) == header.plain(slots[-1]).end - base, "memory of another size"
-        cold = _is_cold(self.opened.handle, slots_span(self, slots))
         threads = max(1, min(options.threads, len(slots)))
-        if cold:
-            # One thread would decrypt while the disk rests, and rest while the disk reads.
-            threads = max(threads, min(2, len(slots)))
+        if _is_cold(self.opened.handle, _slots_span(self, slots)):
+            _Job(self, slots, None, into, base, 0).run_cold()
+            return
         source = None if options.private_copies else _map(self)
-        jobs = [_Job(self, part, source, into, base, cold) for part in _shares(slots, threads)]
+        window = max(1, min(_WINDOW_SLOTS_MAX, len(slots) // _WINDOW_PARTS) // threads)
+        jobs = [_Job(self, p, source, into, base, window) for p in _shares(slots, threads)]
         if threads == 1:
             jobs[0].run()
             return
@@ -95,29 +98,54 @@ class _Job(NamedTuple):
     source: mmap.mmap | None
     into: memoryview
     base: int
-    cold: bool
+    window: int
 
     def run(self) -> None:
+        """Decrypts slot by slot, from the mapping or else through private memory."""
         view = None if self.source is None else memoryview(self.source)
-        header = self.file.opened.header
+        header, handle = self.file.opened.header, self.file.opened.handle
         scratch = memoryview(bytearray(header.slot(self.slots[0]).size if view is None else 0))
-        handle = self.file.opened.handle
-        if self.cold:
-            for number in self.slots[:_AHEAD_SLOTS]:
-                _ask_for(handle, header.slot(number))
         for position, number in enumerate(self.slots):
-            span, plain = header.slot(number), header.plain(number)
-            if self.cold and position + _AHEAD_SLOTS < len(self.slots):
-                _ask_for(handle, header.slot(number + _AHEAD_SLOTS))
+            span = header.slot(number)
             if view is not None:
                 sealed = view[span.offset : span.end]
             else:
                 sealed = scratch[: span.size]
                 read_into(handle, span, sealed, self.file.name)
-            into = self.into[plain.offset - self.base : plain.end - self.base]
-            self.file.open_slot(number, sealed, into)
-            if self.source is not None and position % _WINDOW_SLOTS == _WINDOW_SLOTS - 1:
-                self._let_go(header.slot(number - _WINDOW_SLOTS + 1).offset, span.end)
+            self._open(number, sealed)
+            if self.source is not None and position % self.window == self.window - 1:
+                self._let_go(header.slot(number - self.window + 1).offset, span.end)
+
+    def run_cold(self) -> None:
+        """Decrypts one batch while the next ones are read."""
+        firsts = self.slots[::_BATCH_SLOTS]
+        buffers = [memoryview(new_arena(_BATCH_SLOTS * SLOT_BYTES)) for _ in range(_BATCHES_AHEAD)]
+        reads: list[Future[None]] = []
+        with ThreadPoolExecutor(1, "unseal-read") as reader:
+            for place, first in enumerate(firsts[:_BATCHES_AHEAD]):
+                reads.append(reader.submit(self._read_batch, first, buffers[place]))
+            for place, first in enumerate(firsts):
+                reads[place].result()
+                buffer = buffers[place % _BATCHES_AHEAD]
+                begin = self.file.opened.header.slot(first).offset
+                for number in self._batch(first):
+                    span = self.file.opened.header.slot(number)
+                    self._open(number, buffer[span.offset - begin : span.end - begin])
+                if place + _BATCHES_AHEAD < len(firsts):
+                    following = firsts[place + _BATCHES_AHEAD]
+                    reads.append(reader.submit(self._read_batch, following, buffer))
+
+    def _batch(self, first: int) -> range:
+        return range(first, min(first + _BATCH_SLOTS, self.slots.stop))
+
+    def _read_batch(self, first: int, into: memoryview) -> None:
+        span = _slots_span(self.file, self._batch(first))
+        read_into(self.file.opened.handle, span, into[: span.size], self.file.name)
+
+    def _open(self, number: int, sealed: memoryview) -> None:
+        plain = self.file.opened.header.plain(number)
+        into = self.into[plain.offset - self.base : plain.end - self.base]
+        self.file.open_slot(number, sealed, into)
 
     def _let_go(self, begin: int, end: int) -> None:
         assert self.source is not None
@@ -127,7 +155,7 @@ class _Job(NamedTuple):
             advise(self.source, "MADV_DONTNEED", start, size)
 
 
-def slots_span(file: SealedSlots, slots: Sequence[int]) -> Span:
+def _slots_span(file: SealedSlots, slots: Sequence[int]) -> Span:
     """Where consecutive slots lie in the sealed file."""
     header = file.opened.header
     start = header.slot(slots[0]).offset
@@ -173,7 +201,3 @@ def _is_cold(handle: int, span: Span) -> bool:
         # Not every file system can say; then nothing is asked for in advance.
         return False
     return False
-
-
-def _ask_for(handle: int, span: Span) -> None:
-    os.posix_fadvise(handle, span.offset, span.size, os.POSIX_FADV_WILLNEED)
