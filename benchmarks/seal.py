@@ -12,7 +12,8 @@ none is fragmented in the page cache. Memory is counted beyond what the process 
 docs/concepts/sealing.md. --peers: the Python of an environment of their own:
 
     python -m venv peers
-    peers/bin/pip install torch numpy safetensors cryptography cryptotensors==0.2.3 tensorizer==2.12.1
+    peers/bin/pip install torch numpy safetensors cryptography
+    peers/bin/pip install cryptotensors==0.2.3 tensorizer==2.12.1
 
 Without it, or where one is missing, the tables say so.
 """
