@@ -20,6 +20,7 @@ Value = None | bool | int | str | list[Any] | dict[str, Any]
 
 INTEGER_MAX = 2**53 - 1
 DEPTH_MAX = 32
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def encode(value: Value) -> bytes:
@@ -29,6 +30,12 @@ def encode(value: Value) -> bytes:
     string, or nesting deeper than 32.
     Source: RFC 8785, sections 3.2.1 to 3.2.4.
     """
+    try:
+        if _is_plain(value, 0):
+            # Keys of ASCII sort the same by code points and by UTF-16 code units.
+            return _encoder.encode(value).encode()
+    except UnicodeEncodeError as error:
+        raise Invalid("a string holds a lone surrogate", code="not_canonical") from error
     ordered = _ordered(value, 0)
     try:
         return json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
@@ -63,6 +70,25 @@ def sha256_hex(data: bytes) -> str:
 def digest(value: Value) -> str:
     """`sha256:` and the SHA-256 of the canonical bytes of `value`."""
     return "sha256:" + sha256_hex(encode(value))
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether the fast encoder writes `value` exactly as the slow one would: the common case."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-INTEGER_MAX <= value <= INTEGER_MAX)
+    if depth >= DEPTH_MAX:
+        return False
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii() or not _is_plain(item, depth + 1):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        return all([_is_plain(item, depth + 1) for item in value])
+    return False
 
 
 def _ordered(value: Any, depth: int) -> Any:

@@ -32,12 +32,14 @@ InferenceId = NewType("InferenceId", str)
 BundleDigest = NewType("BundleDigest", str)
 """`sha256:` and 64 lower-case hexadecimal digits: the name of exactly one sealed bundle."""
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_ALPHABET = b"0123456789abcdefghjkmnpqrstvwxyz"
+_CHARACTERS = _ALPHABET * 8
 
 
 def random_part(length: int = 26) -> str:
     """`length` random characters of Crockford's base32, 5 bits each."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    # One look at the system's randomness: 32 divides 256, so each character is as likely.
+    return secrets.token_bytes(length).translate(_CHARACTERS).decode("ascii")
 
 
 def new_person_id() -> PersonId:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from dutchdoor.errors import Invalid
 
@@ -22,7 +21,6 @@ __all__ = [
     "TAIL_CHARACTERS_MAX",
     "Forbidden",
     "HoldBack",
-    "Step",
 ]
 
 LITERALS_CHARACTERS_MAX = 4_000_000
@@ -44,8 +42,10 @@ class Forbidden:
             raise Invalid(message, code="bad_hold_back")
         self.tail = tail
         self._next: list[dict[str, int]] = [{}]
-        self._depth = [0]
-        self._ends: list[str | None] = [None]
+        self.depths = [0]
+        """Of each state: characters of the stream that may still begin a literal."""
+        self.ends: list[str | None] = [None]
+        """Of each state: the literal that ends there, if any."""
         self._fail = [0]
         for literal in sorted(set(literals)):
             self._add(literal)
@@ -63,11 +63,11 @@ class Forbidden:
                     raise Invalid("too many characters in literals", code="bad_hold_back")
                 self._next[state][character] = following
                 self._next.append({})
-                self._depth.append(self._depth[state] + 1)
-                self._ends.append(None)
+                self.depths.append(self.depths[state] + 1)
+                self.ends.append(None)
                 self._fail.append(0)
             state = following
-        self._ends[state] = literal
+        self.ends[state] = literal
 
     def _link(self) -> None:
         queue = deque(self._next[0].values())
@@ -75,12 +75,13 @@ class Forbidden:
             state = queue.popleft()
             for character, following in self._next[state].items():
                 queue.append(following)
-                self._fail[following] = self._step(self._fail[state], character)
-                shorter = self._ends[self._fail[following]]
+                self._fail[following] = self.step_state(self._fail[state], character)
+                shorter = self.ends[self._fail[following]]
                 # The longer literal names the match where several end at one character.
-                self._ends[following] = self._ends[following] or shorter
+                self.ends[following] = self.ends[following] or shorter
 
-    def _step(self, state: int, character: str) -> int:
+    def step_state(self, state: int, character: str) -> int:
+        """The state after `character`."""
         while True:
             following = self._next[state].get(character)
             if following is not None:
@@ -88,19 +89,6 @@ class Forbidden:
             if state == 0:
                 return 0
             state = self._fail[state]
-
-    def step(self, state: int, character: str) -> Step:
-        """The state after `character`, its depth, and the literal that ends there, if any."""
-        following = self._step(state, character)
-        return Step(following, self._depth[following], self._ends[following])
-
-
-class Step(NamedTuple):
-    """state: of the automaton. depth: characters of the stream that may still begin a literal."""
-
-    state: int
-    depth: int
-    literal: str | None
 
 
 class HoldBack:
@@ -118,20 +106,28 @@ class HoldBack:
 
     def feed(self, text: str) -> str:
         """What may leave now that `text` has arrived; possibly nothing."""
-        released: list[str] = []
-        for character in text:
-            if self.blocked is not None:
+        if self.blocked is not None:
+            return ""
+        state, depths, ends = self._state, self._forbidden.depths, self._forbidden.ends
+        step, tail = self._forbidden.step_state, self._forbidden.tail
+        pending = self._pending
+        before, free, literal = len(pending), 0, None
+        for count, character in enumerate(text, before + 1):
+            state = step(state, character)
+            literal = ends[state]
+            if literal is not None:
+                text = text[: count - before - 1]
                 break
-            step = self._forbidden.step(self._state, character)
-            if step.literal is not None:
-                self.block(step.literal)
-                break
-            self._state = step.state
-            self._pending.append(character)
-            keep = max(step.depth, self._forbidden.tail)
-            while len(self._pending) > keep:
-                released.append(self._pending.popleft())
-        return "".join(released)
+            # All but the last so many characters may leave; what was free once, stays so.
+            depth = depths[state]
+            leaves = count - depth if depth > tail else count - tail
+            free = max(free, leaves)
+        self._state = state
+        pending.extend(text)
+        released = "".join([pending.popleft() for _ in range(free)])
+        if literal is not None:
+            self.block(literal)
+        return released
 
     def block(self, reason: str) -> None:
         """Stops the stream: what is held, and all that follows, never leaves."""

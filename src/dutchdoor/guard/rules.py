@@ -20,7 +20,7 @@ from dutchdoor.guard.holdback import Forbidden, HoldBack
 from dutchdoor.guard.model import Action, Verdict
 from dutchdoor.guard.rulefile import Rule, Side, default_rules, digest_of, parse_rules
 from dutchdoor.guard.rulefile import read_rule_file as _read
-from dutchdoor.guard.view import Viewer, undisguised, view_of
+from dutchdoor.guard.view import View, Viewer, undisguised, view_of
 
 __all__ = ["LAYER", "REGEX_TAIL_CHARACTERS", "Rule", "RuleSet", "RuleStream", "Side"]
 
@@ -140,6 +140,7 @@ class RuleSet:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
         self.version = "rules-" + digest_of(self.rules)[:12]
+        self._nothing = Verdict(LAYER, self.version, Action.ALLOW)
         self._prompt = _Patterns([r for r in self.rules if r.side is not Side.OUTPUT], stream=False)
         outgoing = [r for r in self.rules if r.side is not Side.PROMPT]
         self._output = _Patterns(outgoing, stream=True)
@@ -188,14 +189,13 @@ class RuleSet:
 
     def _verdict(self, matching: Iterable[Rule]) -> Verdict:
         found = sorted(matching, key=lambda rule: rule.id)
-        action = Action.ALLOW
-        if found:
-            block = any(rule.action is Action.BLOCK for rule in found)
-            action = Action.BLOCK if block else Action.FLAG
+        if not found:
+            return self._nothing
+        block = any(rule.action is Action.BLOCK for rule in found)
         return Verdict(
             LAYER,
             self.version,
-            action,
+            Action.BLOCK if block else Action.FLAG,
             categories=tuple(sorted({rule.category for rule in found})),
             reasons=tuple(rule.id for rule in found),
         )
@@ -205,8 +205,8 @@ class RuleStream:
     """Judges one output stream; the same text gets the same verdict however it is cut.
 
     After each `feed`, everything but the last `held()` characters of what was fed may leave, also
-    when the verdict is to block: then nothing later ever may. It reads character by character and
-    stops at the first one at which a blocking rule is complete.
+    when the verdict is to block: then nothing later ever may. It stops at the first character at
+    which a blocking rule is complete.
     """
 
     def __init__(self, owner: RuleSet, patterns: _Patterns, forbidden: Forbidden) -> None:
@@ -219,6 +219,7 @@ class RuleStream:
         self._cut: int | None = None
         self._scan = patterns.open()
         self._seen = 0
+        self._read_bytes = bytearray()
         self._finished = False
         self._failed = False
 
@@ -256,19 +257,55 @@ class RuleStream:
 
     def _read(self, text: str) -> None:
         view = self._viewer.feed(text)
+        if view.text and not self._pass(view):
+            self._retrace(view)
+
+    def _pass(self, view: View) -> bool:
+        """Read a chunk at once, which is right where no rule is completed in it; else False.
+
+        Nearly every chunk is such a one.
+        """
+        data = view.text.encode()
+        self._step(data)
+        if self._failed or len(self._scan.found) != self._seen:
+            return False
+        self._read_bytes += data
+        released = self._hold.feed(view.text)
+        if self._hold.blocked is not None:
+            # A literal that the scanner did not see: one of the two is wrong, so nothing leaves.
+            self._failed = True
+            self._stop(view.origins[0])
+            return True
+        self._origins.extend(view.origins)
+        for _ in released:
+            self._origins.popleft()
+        return True
+
+    def _retrace(self, view: View) -> None:
+        """Read a chunk again, character by character, to find the one that completes a rule."""
+        if self._failed:
+            self._stop(view.origins[0])
+            return
+        try:
+            self._scan.close()
+        except Exception:  # fail closed, as in `_step`
+            self._failed = True
+        self._scan = self._patterns.open()
+        self._step(bytes(self._read_bytes))
         for character, origin in zip(view.text, view.origins, strict=True):
-            self._step(character)
+            self._step(character.encode())
             released = self._hold.feed(character)
             if self._failed or self._hold.blocked is not None or self._blocks():
                 self._stop(origin)
                 return
+            self._read_bytes += character.encode()
             self._origins.append(origin)
             for _ in released:
                 self._origins.popleft()
 
-    def _step(self, character: str) -> None:
+    def _step(self, data: bytes) -> None:
         try:
-            self._scan.step(character.encode())
+            self._scan.step(data)
         except Exception:  # fail closed: what could not be scanned does not pass
             self._failed = True
 
@@ -287,4 +324,6 @@ class RuleStream:
     def _verdict(self) -> Verdict:
         if self._failed:
             return self._owner._failed()
+        if not self._scan.found:
+            return self._owner._nothing
         return self._owner._verdict(self._patterns.rules[number] for number in self._scan.found)

@@ -58,6 +58,11 @@ class Viewer:
 
     def feed(self, text: str) -> View:
         """The view of the next chunk; origins count from the start of the stream."""
+        if text.isascii() and text.isprintable() and not self._after_space and "  " not in text:
+            # Ordinary text, one character for one.
+            self._after_space = text.endswith(" ")
+            first, self._fed = self._fed, self._fed + len(text)
+            return View(text.lower(), list(range(first, self._fed)))
         parts: list[str] = []
         origins: list[int] = []
         for index, character in enumerate(text, self._fed):
@@ -75,12 +80,14 @@ class Viewer:
 def view_of(text: str) -> str:
     """The view of a whole text: what a `Viewer` gives for it, without origins and faster."""
     if text.isascii():
-        return _SPACES.sub(" ", text.translate(_CONTROLS)).lstrip().lower()
+        data = text.encode().translate(_LOWER, _CONTROLS).decode()
+        return (_SPACES.sub(" ", data) if "  " in data else data).lstrip()
     return _SPACES.sub(" ", "".join(map(_plain, text))).lstrip()
 
 
 _SPACES = re.compile(r"\s+")
-_CONTROLS = {c: None for c in (*range(32), 127) if not chr(c).isspace()}
+_CONTROLS = bytes(c for c in (*range(32), 127) if not chr(c).isspace())
+_LOWER = bytes(32 if chr(c).isspace() else ord(chr(c).lower()) for c in range(128)) + bytes(128)
 
 
 def undisguised(view: str) -> str:
