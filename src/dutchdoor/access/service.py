@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
+from dutchdoor.access.at_hand import AtHand
 from dutchdoor.access.cedar import Policies, PolicyBook
 from dutchdoor.access.directory import Directory
 from dutchdoor.access.keys import ApiKey, HashKey
@@ -30,6 +32,7 @@ from dutchdoor.access.rules import (
     person_refusal,
     standing_refusal,
 )
+from dutchdoor.access.slices import Slices
 from dutchdoor.access.store import AccessStore
 from dutchdoor.clock import Clock
 from dutchdoor.errors import Invalid, Refused
@@ -38,6 +41,7 @@ from dutchdoor.ids import BundleDigest, GrantId, KeyId
 __all__ = ["Access"]
 
 DIRECTORY_AGE_MS_MAX = 50
+AT_HAND_AGE_MS_MAX = 250
 POLICIES_AGE_MS_MAX = 1_000
 
 
@@ -66,6 +70,8 @@ class Access(Register):
         self._age_s_max = directory_age_ms_max / 1000
         self._lock = threading.Lock()
         self._directory: Directory | None = None
+        self._slices: Slices | None = None
+        self._hand = AtHand()
         self._read_at_s = 0.0
         self._policies_at_s = ticks()
 
@@ -81,7 +87,9 @@ class Access(Register):
         error holds the key. Unavailable: who may call cannot be read.
         """
         key = ApiKey.parse(api_key)
-        directory = self._fresh()
+        return self._authenticate(self._fresh(), key)
+
+    def _authenticate(self, directory: Directory, key: ApiKey) -> Caller:
         record = directory.key_of(key.keyed_hash(self._hash_key))
         person = None if record is None else directory.people.get(record.person)
         refusal = first(key_refusal(record, self._clock.now_ms()), person_refusal(person))
@@ -104,6 +112,15 @@ class Access(Register):
         """
         directory = self._fresh()
         now_ms = self._clock.now_ms()
+        policies = self._rules_in_force()
+        answer = self._decide(directory, policies, request, now_ms)
+        if isinstance(answer, Allowed):
+            self._hand.keep_allowed(directory, policies, request, answer, now_ms)
+        return answer
+
+    def _decide(
+        self, directory: Directory, policies: Policies, request: AccessRequest, now_ms: int
+    ) -> Allowed | Refusal:
         refusal = _standing(directory, request.caller, now_ms)
         if refusal is not None:
             return refusal
@@ -113,7 +130,7 @@ class Access(Register):
         grants = directory.grants_of.get((person.id, request.bundle), ())
         refusals = []
         for grant in grants:
-            judgment = self._judge(request, person, grant, now_ms)
+            judgment = _judge(policies, request, person, grant, now_ms)
             if isinstance(judgment, Allowed):
                 return judgment
             refusals.append(judgment)
@@ -164,6 +181,24 @@ class Access(Register):
         self._check_amounts(amounts)
         if hidden_size < 1 and (amounts.vectors > 0 or amounts.numbers > 0):
             raise Invalid("vectors cannot be counted for this model", code="bad_amounts")
+        if self._slices is not None and amounts == Amounts(amounts.requests, amounts.tokens):
+            if self._slices.holds(identifier):
+                raise Invalid("this inference has reserved already", code="database_conflict")
+            return self._slices.lease(identifier, grant, amounts, now_ms=self._clock.now_ms())
+        answer = self._reserve_strictly(identifier, grant, amounts, vectors_max, hidden_size)
+        slices = self._slices
+        if isinstance(answer, Refusal) and slices is not None and slices.give_back(grant.id):
+            answer = self._reserve_strictly(identifier, grant, amounts, vectors_max, hidden_size)
+        return answer
+
+    def _reserve_strictly(
+        self,
+        identifier: str,
+        grant: Grant,
+        amounts: Amounts,
+        vectors_max: int,
+        hidden_size: int,
+    ) -> Reservation | Refusal:
         return self._store.reserve(
             identifier,
             grant.id,
@@ -180,6 +215,8 @@ class Access(Register):
         Raises Invalid: a negative amount. Unavailable: it cannot be written, all stays set aside.
         """
         self._check_amounts(used)
+        if self._slices is not None and self._slices.settle(reservation.id, used):
+            return True
         return self._store.settle(reservation.id, lambda _: used)
 
     def recover(self, identifiers: Iterable[str]) -> int:
@@ -194,8 +231,17 @@ class Access(Register):
         return self._store.open_reservations()
 
     def used(self, grant: GrantId) -> Amounts:
-        """What the grant has spent or set aside. Raises NotFound: no such grant."""
-        return self._store.used(grant)
+        """What the grant has spent or set aside. Raises NotFound: no such grant.
+
+        What this process holds in slices and has not spent does not count; another's does.
+        """
+        if self._slices is None:
+            return self._store.used(grant)
+        before = self._slices.unspent(grant)
+        found = self._store.used(grant)
+        return replace(
+            found, requests=found.requests - before.requests, tokens=found.tokens - before.tokens
+        )
 
     def released(self, bundle: BundleDigest) -> int:
         """The independent vectors of `bundle` released or set aside, over all people.
@@ -204,27 +250,81 @@ class Access(Register):
         """
         return self._store.released(bundle)
 
+    # Without waiting: for an event loop. None says that the blocking call has to be asked.
+
+    def lend(self, holder: str) -> None:
+        """From now on set requests and tokens aside in slices. holder: this process's name."""
+        self._slices = Slices(self._store, holder, self._ticks)
+
+    def follow(self) -> None:
+        """Look who may call now, so that what is at hand stays young. Raises Unavailable."""
+        self._fresh()
+
+    def tidy(self) -> None:
+        """Give back slices that nobody uses. Raises Unavailable."""
+        if self._slices is not None:
+            self._slices.tidy()
+
+    def give_back(self) -> None:
+        """Give back all slices that no inference holds. Raises Unavailable."""
+        if self._slices is not None:
+            self._slices.give_back()
+
+    def authenticate_at_hand(self, api_key: str) -> Caller | None:
+        """As `authenticate`, for keys seen before; None where it has to be asked."""
+        directory = self._lately()
+        if directory is None:
+            return None
+        found = self._hand.caller(directory, api_key)
+        if found is None:
+            caller = self._authenticate(directory, ApiKey.parse(api_key))
+            self._hand.keep_caller(directory, api_key, caller)
+            return caller
+        refusal = key_refusal(directory.keys.get(found.key), self._clock.now_ms())
+        return found if refusal is None else None
+
+    def decide_at_hand(self, request: AccessRequest) -> Allowed | None:
+        """As `decide`, for what was allowed before; None where it has to be asked."""
+        directory = self._lately()
+        if directory is None or self._ticks() - self._policies_at_s >= POLICIES_AGE_MS_MAX / 1000:
+            return None
+        return self._hand.allowed(directory, self._policies.current, request, self._clock.now_ms())
+
+    def reserve_at_hand(
+        self, identifier: str, grant: Grant, amounts: Amounts
+    ) -> Reservation | None:
+        """As `reserve`, out of a slice; None where it has to be asked."""
+        directory = self._lately()
+        if self._slices is None or directory is None:
+            return None
+        if amounts != Amounts(amounts.requests, amounts.tokens):
+            return None
+        self._check_amounts(amounts)
+        known = directory.grants.get(grant.id)
+        if known is None or standing_refusal(known, self._clock.now_ms()) is not None:
+            return None
+        if person_refusal(directory.people.get(known.person)) is not None:
+            return None
+        return self._slices.take(identifier, known, amounts)
+
+    def settle_at_hand(self, reservation: Reservation, used: Amounts) -> bool:
+        """As `settle`; False where it has to be asked."""
+        self._check_amounts(used)
+        return self._slices is not None and self._slices.settle(reservation.id, used)
+
+    def _lately(self) -> Directory | None:
+        """The copy, where it is young enough for a second's promise; whoever asks waits for none.
+
+        A watcher looks every 50 ms; where it cannot, the copy grows too old and is not used.
+        """
+        if self._ticks() - self._read_at_s >= AT_HAND_AGE_MS_MAX / 1000:
+            return None
+        return self._directory
+
     def follow_policies(self) -> PolicyStanding:
         """Which rules are in force, after a look at their folder; and what is wrong with it."""
         self._policies.reload_if_changed()
         return PolicyStanding(self._policies.current.version, self._policies.problem)
-
-    def _judge(
-        self, request: AccessRequest, person: Person, grant: Grant, now_ms: int
-    ) -> Allowed | Refusal:
-        refusal = grant_refusal(grant, request, now_ms)
-        if refusal is not None:
-            return refusal
-        ruling = self._rules_in_force().rule_on(request, person, grant)
-        if ruling.permits:
-            return Allowed(grant, ruling.rule, ruling.reason)
-        return Refusal(
-            code="policy_denied",
-            message=ruling.reason,
-            rule=ruling.rule,
-            hint=f"the rule '{ruling.rule}' decided; ask the holder of this server about it",
-            grant=grant,
-        )
 
     def _rules_in_force(self) -> Policies:
         now_s = self._ticks()
@@ -255,6 +355,24 @@ class Access(Register):
         counts = (amounts.requests, amounts.tokens, amounts.vectors, amounts.numbers)
         if min(counts) < 0 or max(counts) > self._limits.amount_max:
             raise Invalid("an amount is negative or too large", code="bad_amounts")
+
+
+def _judge(
+    policies: Policies, request: AccessRequest, person: Person, grant: Grant, now_ms: int
+) -> Allowed | Refusal:
+    refusal = grant_refusal(grant, request, now_ms)
+    if refusal is not None:
+        return refusal
+    ruling = policies.rule_on(request, person, grant)
+    if ruling.permits:
+        return Allowed(grant, ruling.rule, ruling.reason)
+    return Refusal(
+        code="policy_denied",
+        message=ruling.reason,
+        rule=ruling.rule,
+        hint=f"the rule '{ruling.rule}' decided; ask the holder of this server about it",
+        grant=grant,
+    )
 
 
 def _standing(directory: Directory, caller: Caller, now_ms: int) -> Refusal | None:

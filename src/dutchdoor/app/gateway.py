@@ -14,8 +14,6 @@ from dutchdoor.app.workspace import Workspace
 from dutchdoor.canonical import sha256_hex
 from dutchdoor.errors import Refused
 from dutchdoor.evidence.committer import Committer
-from dutchdoor.evidence.note import VerifierKey
-from dutchdoor.evidence.reader import LogReader
 from dutchdoor.evidence.register import DecisionRegister
 from dutchdoor.gateway.ledger import Ledger
 from dutchdoor.gateway.service import Gateway
@@ -71,11 +69,11 @@ def compose_gateway(workspace: Workspace, socket_path: Path, bundle: BundleDiges
     Raises Invalid: policies or guard rules are wrong; a gateway without them does not start.
     """
     config, places = workspace.config, workspace.places
-    log_key = VerifierKey(workspace.trust.log_origin, workspace.trust.log_key)
     committer = Committer(workspace.log, queue_entries_max=config.evidence.queue_entries_max)
-    # Each reader follows the log on its own: they live in different threads.
-    ledger = Ledger(committer, LogReader(places.evidence, log_key))
-    decisions = DecisionRegister(LogReader(places.evidence, log_key), workspace.trust)
+    # The log that is written here is the one that is read: under its lock others' entries are
+    # taken in, checked once, and everybody here sees the same.
+    ledger = Ledger(committer, workspace.log)
+    decisions = DecisionRegister(ledger, workspace.trust)
     rules = RuleSet.load(places.root / config.guard.rules if config.guard.rules else None)
     runtime = RuntimeClient(socket_path)
     gateway = Gateway(

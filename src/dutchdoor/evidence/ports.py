@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from dutchdoor.evidence.model import Entry
 
-__all__ = ["Gate", "Signer"]
+__all__ = ["Followed", "Gate", "Signer"]
 
 
 class Signer(Protocol):
@@ -23,6 +24,22 @@ class Signer(Protocol):
 
     def sign(self, data: bytes) -> bytes:
         """The 64-byte Ed25519 signature of `data`."""
+        ...
+
+
+class Followed(Protocol):
+    """The log, for whoever follows it; `reader.LogReader` is one."""
+
+    def refresh(self) -> object:
+        """Take in what was appended since. Raises Tampered, Unavailable."""
+        ...
+
+    def size(self) -> int:
+        """How many entries there are, as of the last `refresh`."""
+        ...
+
+    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """The entries start..stop with their indexes. Raises Tampered."""
         ...
 
 

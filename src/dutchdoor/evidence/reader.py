@@ -13,7 +13,7 @@ from dutchdoor.evidence.journal import SEGMENT_ENTRIES, read_frames, segment_pat
 from dutchdoor.evidence.merkle import leaf_hash
 from dutchdoor.evidence.note import Note, VerifierKey
 from dutchdoor.evidence.tiles import TILE_WIDTH
-from dutchdoor.evidence.tree import Tree, View, load_blocks
+from dutchdoor.evidence.tree import Memory, Tree, View, load_blocks
 
 __all__ = ["LogReader"]
 
@@ -45,6 +45,7 @@ class LogReader:
         self._seen = b""
         self._tree = Tree()
         self._blocks: list[bytes] = []
+        self._memory = Memory()
         self._place = _Place(0, 0, 0, [])
         self._view: View | None = None
         self.refresh()
@@ -105,7 +106,9 @@ class LogReader:
             raise _tampered("the entries are not those that were signed", "tile")
         self._blocks += blocks
         self._tree, self._place, self._seen = tree, place, note
-        self._view = View(self.folder, checkpoint, note, rows, self._blocks, place.tail)
+        self._view = View(
+            self.folder, checkpoint, note, rows, self._blocks, place.tail, self._memory
+        )
         return True
 
     def _checkpoint(self) -> bytes:

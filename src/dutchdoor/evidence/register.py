@@ -36,7 +36,7 @@ from dutchdoor.evidence.decision import (
 )
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.panel_book import PANEL_KINDS, Panel, PanelBook
-from dutchdoor.evidence.reader import LogReader
+from dutchdoor.evidence.ports import Followed
 from dutchdoor.evidence.reaudit import Due
 from dutchdoor.evidence.reviews import REVIEW_KINDS, Review, Reviews
 from dutchdoor.evidence.stages import STAGE_KINDS, Fall, Placed, Stages, check_plan
@@ -94,7 +94,7 @@ class DecisionRegister:
     after that decision was revoked, whichever process revoked it.
     """
 
-    def __init__(self, reader: LogReader | None, trust: Trust) -> None:
+    def __init__(self, reader: Followed | None, trust: Trust) -> None:
         """reader: what `refresh` reads; None where a `Log` feeds this register as its gate."""
         self.rejected: list[Rejected] = []
         self._reader = reader

@@ -26,7 +26,7 @@ from dutchdoor.evidence.model import Recorded
 from dutchdoor.evidence.note import Note, VerifierKey, sign_note
 from dutchdoor.evidence.ports import Signer
 from dutchdoor.evidence.tiles import TILE_WIDTH, bundle_path, tile_path
-from dutchdoor.evidence.tree import Growth, Tree, View, load_blocks
+from dutchdoor.evidence.tree import Growth, Memory, Tree, View, load_blocks
 
 __all__ = ["Writer", "begin_log"]
 
@@ -52,6 +52,7 @@ class Writer:
         self._signer = signer
         self._files = files
         self._blocks: list[bytes] = []
+        self._memory = Memory()
         self._segment: Segment | None = None
         self._state = _State(0, 0, Tree(), [], None)
 
@@ -212,9 +213,11 @@ class Writer:
         self, segment: int, position: int, growth: Growth, checkpoint: Checkpoint, note: bytes
     ) -> None:
         """Move on: the only place where it happens. Views before share the longer list."""
+        for number, bundle in enumerate(growth.bundles, len(self._blocks)):
+            self._memory.keep_bundle(number, bundle)
         self._blocks += growth.blocks()
         tree, tail = growth.tree, growth.tail
-        view = View(self._folder, checkpoint, note, tree.rows, self._blocks, tail)
+        view = View(self._folder, checkpoint, note, tree.rows, self._blocks, tail, self._memory)
         self._state = _State(segment, position, tree, tail, view)
 
     def _next_segment(self, state: _State) -> _State:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from dutchdoor.access.extraction import Cost, cost_of
-from dutchdoor.access.model import AccessRequest, Amounts, ContentMode, MonitorMode, Refusal
+from dutchdoor.access.model import (
+    AccessRequest,
+    Allowed,
+    Amounts,
+    ContentMode,
+    MonitorMode,
+    Refusal,
+)
 from dutchdoor.clock import Clock
 from dutchdoor.config import LimitsConfig
-from dutchdoor.errors import Invalid, NotFound, Unavailable
+from dutchdoor.errors import DutchdoorError, Invalid, NotFound, Unavailable
 from dutchdoor.evidence.decision import Depth
 from dutchdoor.gateway.attempt import Attempt
 from dutchdoor.gateway.model import (
@@ -62,14 +70,22 @@ class Admission:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: work(*args, **named))
 
-    def close(self) -> None:
-        """Give the threads back."""
+    async def tidy(self) -> None:
+        """Give back what is set aside and not used. Raises Unavailable."""
+        await self.in_thread(self.access.tidy)
+
+    async def aclose(self) -> None:
+        """Give back what is set aside, and the threads."""
+        with contextlib.suppress(DutchdoorError):  # What stays set aside counts as used.
+            await self.in_thread(self.access.give_back)
         self._threads.shutdown(wait=False)
 
     async def authenticate(self, attempt: Attempt) -> None:
         """Step 1. Raises Refused: the key is not one, is revoked, or its person is inactive."""
         key, attempt.key = attempt.key, ""
-        attempt.caller = await self.in_thread(self.access.authenticate, key)
+        attempt.caller = self.access.authenticate_at_hand(key)
+        if attempt.caller is None:
+            attempt.caller = await self.in_thread(self.access.authenticate, key)
 
     async def find_decision(self, attempt: Attempt, model: str | None) -> None:
         """Step 2: what the runtime holds, and the decision in force for exactly that.
@@ -82,7 +98,9 @@ class Admission:
             # Without a decision the runtime is closed: the caller hears why, not that it is down.
             attempt.bundle = self._bundle
             decision_in_force(self._decisions, self._bundle, self._clock.now_ms())
-        description = attempt.description = await self._runtime.describe()
+        # What a runtime holds does not change while its connection stands.
+        description = self._runtime.described() or await self._runtime.describe()
+        attempt.description = description
         if self._bundle and description.bundle != self._bundle:
             message = "the runtime holds another bundle than the one served here"
             raise Unavailable(message, code="other_bundle", hint="restart the server")
@@ -115,7 +133,9 @@ class Admission:
             depths=attempt.depths,
             audience_depths=opened,
         )
-        answer = await self.in_thread(self.access.decide, attempt.asked)
+        answer: Allowed | Refusal | None = self.access.decide_at_hand(attempt.asked)
+        if answer is None:
+            answer = await self.in_thread(self.access.decide, attempt.asked)
         if isinstance(answer, Refusal):
             raise RefusedByRule(answer)
         attempt.allowed = answer
@@ -184,10 +204,14 @@ class Admission:
         """Step 4. Raises RefusedByRule: the grant's or the model's budget does not cover it."""
         assert attempt.allowed is not None, "allowed first"
         assert attempt.decision is not None, "the decision was found first"
+        grant = attempt.allowed.grant
+        attempt.reservation = self.access.reserve_at_hand(attempt.inference, grant, amounts)
+        if attempt.reservation is not None:
+            return
         answer = await self.in_thread(
             self.access.reserve,
             attempt.inference,
-            attempt.allowed.grant,
+            grant,
             amounts,
             vectors_max=attempt.decision.vectors_max,
             hidden_size=attempt.hidden_size,

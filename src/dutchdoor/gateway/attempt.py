@@ -49,6 +49,8 @@ class HangUp:
 
     def __init__(self) -> None:
         self.happened = False
+        self.more: Callable[[], bool] = lambda: False
+        """Whether the next event is there already, so that both can leave together."""
         self._listener: Callable[[], None] | None = None
 
     def listen(self, listener: Callable[[], None]) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
-
-import msgspec
 
 from dutchdoor.access.model import Amounts, ContentMode, Reservation
 from dutchdoor.errors import DutchdoorError, NotInForce, Unavailable
@@ -15,11 +14,14 @@ from dutchdoor.gateway.admission import Admission
 from dutchdoor.gateway.attempt import Attempt, Ending, begun_body, done_body, refused_body
 from dutchdoor.gateway.content import ContentStore
 from dutchdoor.gateway.model import Outcome, Stopped, stopped
-from dutchdoor.gateway.ports import Evidence
+from dutchdoor.gateway.ports import Evidence, LogView
 from dutchdoor.gateway.recorder import Recorder
 from dutchdoor.gateway.standing import for_callers
 
 __all__ = ["Closed", "Closing"]
+
+RECENT_ENTRIES = 1_024
+"""Between the two entries of an inference: then neither lies further back than memory reaches."""
 
 
 class Closed(NamedTuple):
@@ -103,15 +105,11 @@ class Closing:
             ending = ending.unrecorded(lost_content.code)
             completion = Opening(new_salt(), ending.content())
         body = done_body(attempt, ending, completion)
-        # Where this cannot be recorded now, what waits for it never leaves: the entry that is
-        # written later says that it failed, and commits to no more than the caller has.
-        left = ending.unrecorded("evidence_unavailable")
-        left_opening = Opening(new_salt(), left.content())
-        owed = done_body(attempt, left, left_opening)
+        left = _Left(attempt, ending)
         try:
-            recorded = await self._recorder.record(EntryKind.INFERENCE_DONE, body, owed=owed)
+            recorded = await self._recorder.record(EntryKind.INFERENCE_DONE, body, owed=left.body)
         except DutchdoorError:
-            await self._keep(attempt, {"prompt": attempt.prompt, "completion": left_opening})
+            await self._keep(attempt, {"prompt": attempt.prompt, "completion": left.opening})
             raise
         if lost_content is not None:
             raise lost_content
@@ -127,8 +125,12 @@ class Closing:
         openings: known to the caller alone, once; None where they are not known any more.
         Raises Unavailable: the log cannot be read; the proofs can be fetched later.
         """
+        seen = self._evidence.seen()
         try:
-            return await asyncio.to_thread(_receipt, self._evidence, begun, done, openings or {})
+            if begun <= done < seen.size and done - begun < RECENT_ENTRIES:
+                return _receipt(seen, begun, done, openings or {})  # All of it is in memory.
+            view = await asyncio.to_thread(self._evidence.view)
+            return await asyncio.to_thread(_receipt, view, begun, done, openings or {})
         except (DutchdoorError, OSError) as error:
             message = "the inference is recorded, but its proof cannot be read now"
             hint = "fetch it later from GET /v1/dutchdoor/receipts/{inference}"
@@ -139,8 +141,10 @@ class Closing:
         reservation, attempt.reservation = attempt.reservation, None
         if reservation is None:
             return
+        access = self._admission.access
         try:
-            await self._admission.in_thread(self._admission.access.settle, reservation, used)
+            if not access.settle_at_hand(reservation, used):
+                await self._admission.in_thread(access.settle, reservation, used)
         except Exception:  # The reservation stays taken in full: budgets are never overshot.
             self.unsettled.append((reservation, used))
 
@@ -163,13 +167,35 @@ class Closing:
         return None
 
 
+class _Left:
+    """What is owed where an end cannot be recorded now.
+
+    What waits for the record never leaves: the entry that is written later says that it failed,
+    and commits to no more than the caller has.
+    """
+
+    def __init__(self, attempt: Attempt, ending: Ending) -> None:
+        self._attempt = attempt
+        self._ending = ending
+
+    @cached_property
+    def opening(self) -> Opening:
+        return Opening(new_salt(), self._unrecorded.content())
+
+    @cached_property
+    def _unrecorded(self) -> Ending:
+        return self._ending.unrecorded("evidence_unavailable")
+
+    def body(self) -> dict[str, Any]:
+        return done_body(self._attempt, self._unrecorded, self.opening)
+
+
 def _receipt(
-    evidence: Evidence, begun: int, done: int, openings: Mapping[str, Opening]
+    view: LogView, begun: int, done: int, openings: Mapping[str, Opening]
 ) -> dict[str, Any]:
-    view = evidence.view()
     rows: dict[str, Any] = {}
     for name, index, field in (("begun", begun, "prompt"), ("done", done, "completion")):
         if index >= 0:
             opening = {field: openings[field]} if field in openings else None
-            rows[name] = msgspec.json.decode(view.receipt(index, opening))
+            rows[name] = view.receipt_value(index, opening)
     return rows

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
 from dutchdoor.access.extraction import NOTHING, cost_of, row_cost
 from dutchdoor.errors import Unavailable
 from dutchdoor.gateway.admission import content_refused
 from dutchdoor.gateway.attempt import Attempt, Ending
+from dutchdoor.gateway.mailbox import Mailbox
 from dutchdoor.gateway.model import (
     InferenceRequest,
     Outcome,
@@ -45,6 +47,7 @@ class Completion:
             sampling.logit_bias or sampling.frequency_penalty or sampling.presence_penalty
         )
         self._rules = rules
+        self._ready: deque[list[Token]] = deque()
         self.tail: TextDelta | None = None
         """Tokens that may leave only after the end is durable."""
 
@@ -53,33 +56,65 @@ class Completion:
 
         Raises DutchdoorError: what cut it, or what the runtime failed with.
         """
-        mailbox, ending = self._attempt.mailbox, self._ending
+        mailbox = self._attempt.mailbox
         # 7 runtime: prefill, and the probe's verdict before the first token
         first = await mailbox.next()
         yield self._started(first)
         # 8 tokens, held back while a rule could still forbid them
+        try:
+            async for delta in self._judged(mailbox):
+                yield delta
+        except Exception:
+            # What was cleared before something broke may leave; after a cut nothing does.
+            for delta in self._out(mailbox):
+                yield delta
+            raise
+
+    async def _judged(self, mailbox: Mailbox) -> AsyncGenerator[TextDelta, None]:
+        ending = self._ending
         while True:
+            # What came together leaves together: nothing that may leave waits for what is to come.
+            if self._ready and not mailbox.waits():
+                for delta in self._out(mailbox):
+                    yield delta
             letter = await mailbox.next()
             if isinstance(letter, Token):
                 if not letter.prompt:
                     ending.completion_tokens += 1
                 self._check(letter)
                 cleared = self._screen.push(letter)
-                if self._screen.blocked:
-                    ending.hold_rest()
-                delta = self._leave(cleared)
-                if self._screen.blocked:
-                    self._end(Outcome.BLOCKED, "content_filter", ())
-                    self.tail = delta
-                    return
-                if delta is not None:
+                if not self._screen.blocked:
+                    if cleared:
+                        self._ready.append(cleared)
+                    continue
+                for delta in self._out(mailbox):
                     yield delta
+                ending.hold_rest()
+                self.tail = self._leave(cleared)
+                self._end(Outcome.BLOCKED, "content_filter", ())
+                return
             elif isinstance(letter, Done):
+                for delta in self._out(mailbox):
+                    yield delta
                 ending.completion_tokens = max(ending.completion_tokens, letter.completion_tokens)
                 self._finish(letter)
                 return
             else:
                 raise _broken()
+
+    def _out(self, mailbox: Mailbox) -> Iterator[TextDelta]:
+        """What is cleared, as it leaves. Raises DutchdoorError: cut meanwhile; the rest stays."""
+        while self._ready:
+            if mailbox.cut is not None:
+                self._ready.clear()
+                raise mailbox.cut
+            delta = self._leave(self._ready.popleft())
+            if delta is not None:
+                yield delta
+
+    def more(self) -> bool:
+        """Whether the next text leaves together with the last."""
+        return bool(self._ready)
 
     def _check(self, token: Token) -> None:
         """Raises Unavailable where a token shows more than was asked for, or less.

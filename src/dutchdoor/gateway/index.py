@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from dutchdoor.evidence.model import Entry, EntryKind
+import msgspec
+
+from dutchdoor.errors import Invalid
+from dutchdoor.evidence.model import EntryKind
 from dutchdoor.gateway.ports import Evidence
 
 __all__ = ["INFERENCES_MAX", "InferenceIndex", "Place"]
@@ -26,6 +29,24 @@ class Place(NamedTuple):
 
 
 _ENDS = {EntryKind.INFERENCE_DONE, EntryKind.INFERENCE_LOST, EntryKind.INFERENCE_REFUSED}
+# Canonical entries end with `"kind":"...","time_ms":...,"v":1}`, in less than so many bytes.
+_TAIL_BYTES = 80
+_FOLLOWED = (b'"kind":"inference_', b'"kind":"policy_loaded"')
+
+
+class _Body(msgspec.Struct):
+    inference: Any = None
+    person: Any = ""
+    gateway: Any = ""
+    policies: Any = ""
+
+
+class _Entry(msgspec.Struct):
+    kind: str
+    body: _Body
+
+
+_decoder = msgspec.json.Decoder(_Entry)
 
 
 class InferenceIndex:
@@ -56,7 +77,11 @@ class InferenceIndex:
             if view.size <= self._read:
                 return
             for index, data in view.entries(self._read):
-                self._take(index, Entry.decode(data))
+                # The log's writer let nothing in but whole entries in canonical form: to read a
+                # few fields of some of them, they are not parsed again in full.
+                tail = data[-_TAIL_BYTES:]
+                if any(kind in tail for kind in _FOLLOWED):
+                    self._take(index, _decoded(data))
                 self._read = index + 1
 
     def place(self, inference: str) -> Place | None:
@@ -68,22 +93,30 @@ class InferenceIndex:
         place = self._places.get(inference)
         return place is not None and place.end >= 0
 
-    def _take(self, index: int, entry: Entry) -> None:
-        if entry.kind is EntryKind.POLICY_LOADED:
-            self.policies = str(entry.body.get("policies", ""))
-        inference = entry.body.get("inference")
+    def _take(self, index: int, entry: _Entry) -> None:
+        body = entry.body
+        if entry.kind == EntryKind.POLICY_LOADED:
+            self.policies = str(body.policies)
+        inference = body.inference
         if not isinstance(inference, str):
             return
-        if entry.kind is EntryKind.INFERENCE_BEGUN:
-            person, gateway = str(entry.body.get("person", "")), str(entry.body.get("gateway", ""))
+        if entry.kind == EntryKind.INFERENCE_BEGUN:
+            person, gateway = str(body.person), str(body.gateway)
             self._places[inference] = Place(person, gateway, index, -1, "")
             self.open[inference] = gateway
         elif entry.kind in _ENDS:
             known = self._places.get(inference)
-            person = str(entry.body.get("person", "")) or (known.person if known else "")
+            person = str(body.person) or (known.person if known else "")
             begun = known.begun if known else -1
             gateway = known.gateway if known else ""
-            self._places[inference] = Place(person, gateway, begun, index, str(entry.kind))
+            self._places[inference] = Place(person, gateway, begun, index, entry.kind)
             self.open.pop(inference, None)
         while len(self._places) > INFERENCES_MAX:
             self._places.popitem(last=False)
+
+
+def _decoded(data: bytes) -> _Entry:
+    try:
+        return _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise Invalid("not an entry: fields missing or unknown", code="bad_entry") from error

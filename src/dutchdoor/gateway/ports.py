@@ -6,8 +6,8 @@ The real parts are `evidence.committer`, `evidence.register`, `access.service`, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 from dutchdoor.access.model import (
     AccessRequest,
@@ -19,6 +19,7 @@ from dutchdoor.access.model import (
     Refusal,
     Reservation,
 )
+from dutchdoor.errors import DutchdoorError
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.model import Entry, Opening, Recorded
 from dutchdoor.guard.model import Verdict
@@ -32,6 +33,7 @@ from dutchdoor.runtime.protocol import (
     Description,
     Done,
     FitProbe,
+    FromRuntime,
     Generate,
     ProbeFitted,
     ReadActivations,
@@ -50,6 +52,7 @@ __all__ = [
     "Rules",
     "RulesStream",
     "Runtime",
+    "Sink",
 ]
 
 
@@ -95,6 +98,12 @@ class LogView(Protocol):
         """All that a stranger needs to check the entry at `index`, as canonical JSON."""
         ...
 
+    def receipt_value(
+        self, index: int, openings: Mapping[str, Opening] | None = None
+    ) -> dict[str, Any]:
+        """The same as canonical values."""
+        ...
+
 
 class Evidence(Protocol):
     """The log: record, and read back what was recorded, whoever wrote it."""
@@ -109,6 +118,10 @@ class Evidence(Protocol):
 
     def view(self) -> LogView:
         """The log with all that is durable now. Blocking. Raises Tampered, Unavailable."""
+        ...
+
+    def seen(self) -> LogView:
+        """The log as it was last seen; does not block."""
         ...
 
 
@@ -130,6 +143,34 @@ class Access(Protocol):
     ) -> Reservation | Refusal: ...
 
     def settle(self, reservation: Reservation, used: Amounts) -> bool: ...
+
+    # The same without waiting, where the answer is at hand; None (or False) where it is not.
+
+    def authenticate_at_hand(self, api_key: str) -> Caller | None: ...
+
+    def decide_at_hand(self, request: AccessRequest) -> Allowed | None: ...
+
+    def reserve_at_hand(
+        self, identifier: str, grant: Grant, amounts: Amounts
+    ) -> Reservation | None: ...
+
+    def settle_at_hand(self, reservation: Reservation, used: Amounts) -> bool: ...
+
+    def lend(self, holder: str) -> None:
+        """From now on set requests and tokens aside in slices, in this process's name."""
+        ...
+
+    def follow(self) -> None:
+        """Look who may call now."""
+        ...
+
+    def tidy(self) -> None:
+        """Give back what is set aside and not used for long."""
+        ...
+
+    def give_back(self) -> None:
+        """Give back all that is set aside and that no inference holds."""
+        ...
 
     def revoked(self, grant: GrantId, key: KeyId) -> Refusal | None:
         """Why what began under these must be cut now; None where it may go on."""
@@ -177,10 +218,30 @@ class Rules(Protocol):
     def stream(self) -> RulesStream: ...
 
 
+class Sink(Protocol):
+    """Takes the events of one completion as they come."""
+
+    def put(self, message: FromRuntime) -> bool:
+        """Whether there was room for it."""
+        ...
+
+    def fail(self, error: DutchdoorError) -> None:
+        """There comes no more."""
+        ...
+
+
 class Runtime(Protocol):
     """The protected process, over its socket. Every method raises Unavailable: it is down."""
 
     async def describe(self) -> Description: ...
+
+    def described(self) -> Description | None:
+        """The description that came with the present connection; None where there is none."""
+        ...
+
+    async def stream(self, request: Generate, sink: Sink) -> Callable[[], None]:
+        """Hands the events of one completion to `sink`; what it gives leaves the request."""
+        ...
 
     def generate(self, request: Generate) -> AsyncIterator[Accepted | Token | Done]: ...
 

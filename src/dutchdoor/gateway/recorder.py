@@ -34,9 +34,13 @@ class Recorder:
         self._on_failure = listener
 
     async def record(
-        self, kind: EntryKind, body: dict[str, Any], *, owed: dict[str, Any] | None = None
+        self,
+        kind: EntryKind,
+        body: dict[str, Any],
+        *,
+        owed: Callable[[], dict[str, Any]] | None = None,
     ) -> Recorded:
-        """The entry, durable. owed: the body to write later where that fails; None for nothing.
+        """The entry, durable. owed: gives the body to write later where that fails.
 
         Raises Refused: the log's own gate refuses it (no decision in force covers it any more).
         Raises Unavailable: it is not known to be durable, whatever the reason was.
@@ -49,7 +53,7 @@ class Recorder:
         except Exception as error:  # Any failure to record stops what was to be recorded.
             self.failing = True
             if owed is not None and len(self.owed) < OWED_MAX:
-                self.owed.append(Entry(kind, entry.time_ms, owed))
+                self.owed.append(Entry(kind, entry.time_ms, owed()))
             unavailable = Unavailable(
                 "the evidence log cannot record, so nothing is released",
                 code="evidence_unavailable",

@@ -7,6 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from dutchdoor.access.slices import holder_of_slice
 from dutchdoor.errors import Unavailable
 from dutchdoor.evidence.model import EntryKind
 from dutchdoor.gateway.admission import Admission
@@ -41,13 +42,16 @@ async def recover(
             await recorder.record(EntryKind.INFERENCE_LOST, body)
         if lost:
             await asyncio.to_thread(index.follow)
-        await admission.in_thread(_settle, admission, index, alone=not presence.others_live())
+        alone = not presence.others_live()
+        await admission.in_thread(_settle, admission, index, presence, alone=alone)
     finally:
         os.close(descriptor)
     return lost
 
 
-def _settle(admission: Admission, index: InferenceIndex, *, alone: bool) -> None:
+def _settle(
+    admission: Admission, index: InferenceIndex, presence: Presence, *, alone: bool
+) -> None:
     """Settle in full what the dead had reserved: what was sent of it is not known.
 
     alone: no other gateway runs. Otherwise what is reserved and not in the log may be another's,
@@ -55,9 +59,10 @@ def _settle(admission: Admission, index: InferenceIndex, *, alone: bool) -> None
     """
     dead = []
     for reservation in admission.access.open_reservations():
+        holder = holder_of_slice(reservation.id)
         known = index.place(reservation.id) is not None
         ended = index.ended(reservation.id)
-        if ended or (alone and not known):
+        if (holder and not presence.alive(holder)) or ended or (alone and not known):
             dead.append(reservation.id)
     admission.access.recover(dead)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Coroutine
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from dutchdoor.access.model import Amounts
@@ -54,7 +54,6 @@ from dutchdoor.gateway.recorder import Recorder
 from dutchdoor.gateway.recovery import recover
 from dutchdoor.gateway.screen import Screen
 from dutchdoor.gateway.watch import Watch
-from dutchdoor.guard.model import Verdict
 from dutchdoor.guard.rulefile import Side
 from dutchdoor.runtime.protocol import Generate
 
@@ -134,7 +133,8 @@ class Gateway:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
         # The same few thousand tokens come up as alternatives again and again.
-        self._judge_alternative = lru_cache(ALTERNATIVES_MAX)(self._judge_output)
+        judge = partial(rules.judge, side=Side.OUTPUT)
+        self._judge_alternative = lru_cache(ALTERNATIVES_MAX)(judge)
 
     async def start(self) -> list[str]:
         """Recover, then watch; gives the inferences that were found lost.
@@ -152,8 +152,9 @@ class Gateway:
         )
         await self.policies.follow()
         await self.enforcement.follow()
+        self.admission.access.lend(self._presence.name)
         late = (self.closing.settle_late, self.policies.follow, self.enforcement.follow)
-        self.watch.start(*late)
+        self.watch.start(*late, self.admission.tidy)
         return lost
 
     def wind_down(self) -> None:
@@ -174,8 +175,8 @@ class Gateway:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.admission.aclose()
         self._presence.leave()
-        self.admission.close()
 
     async def infer(
         self, key: str, request: InferenceRequest, hang_up: HangUp | None = None
@@ -207,7 +208,9 @@ class Gateway:
         failure: DutchdoorError | None = None
         try:
             self.guard_running(attempt, hang_up)
-            attempt.mailbox.open(self._runtime.generate(generate))
+            if hang_up is not None:
+                hang_up.more = completion.more
+            await attempt.mailbox.connect(self._runtime, generate)
             async with contextlib.aclosing(completion.events()) as events:  # steps 7 and 8
                 async for event in events:
                     yield event
@@ -394,6 +397,3 @@ class Gateway:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # Seen: whoever waited has it, or nobody is there to tell.
-
-    def _judge_output(self, text: str) -> Verdict:
-        return self._rules.judge(text, Side.OUTPUT)

@@ -23,6 +23,7 @@ __all__ = ["Watch"]
 
 DECISION_POLL_S = 0.05
 ACCESS_POLL_S = 0.25
+CALLERS_POLL_S = 0.05
 OWED_POLL_S = 1.0
 
 
@@ -83,6 +84,7 @@ class Watch:
         for each, pause_s in (
             (self.follow_log, DECISION_POLL_S),
             (self._check_access, ACCESS_POLL_S),
+            (self._follow_access, CALLERS_POLL_S),
             (self.pay, OWED_POLL_S),
             *((step, OWED_POLL_S) for step in late),
         ):
@@ -155,6 +157,9 @@ class Watch:
             return _narrow(attempt, now)
         message = "another release decision has come into force while this ran"
         return NotInForce(message, code="decision_superseded", hint="send the request again")
+
+    async def _follow_access(self) -> None:
+        await self._admission.in_thread(self._admission.access.follow)
 
     async def _check_access(self) -> None:
         running = self.running

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
 from dutchdoor.ids import random_part
@@ -76,6 +77,23 @@ class RuntimeClient:
         """What the runtime holds."""
         return await self._ask(Describe("describe_" + random_part()), Description)
 
+    def described(self) -> Description | None:
+        """The description that came with the present connection; None where there is none.
+
+        It is the runtime's for as long as the connection stands, but for how much has left today.
+        """
+        link = self._link
+        return None if link is None or link.is_lost else link.description
+
+    async def stream(self, request: Generate, sink: _Sink) -> Callable[[], None]:
+        """Hands the events of one completion to `sink` as they come; gives what leaves it.
+
+        A sink without room ends the request. Raises what `generate` raises before the first event.
+        """
+        link = await self._connected()
+        link.open(request, sink)
+        return partial(link.leave, request.id)
+
     async def generate(self, request: Generate) -> AsyncIterator[Accepted | Token | Done]:
         """The events of one completion, the last of them `Done`.
 
@@ -83,7 +101,8 @@ class RuntimeClient:
         Unavailable: the runtime is down, or the events were not read in time.
         """
         link = await self._connected()
-        channel = link.open(request, self._queue_messages_max)
+        channel = _Channel(self._queue_messages_max)
+        link.open(request, channel)
         try:
             while True:
                 message = await channel.next()
@@ -125,6 +144,8 @@ class RuntimeClient:
         return await _ask(await self._connected(), request, answer)
 
     async def _connected(self) -> _Link:
+        if self._link is not None and not self._link.is_lost:
+            return self._link
         async with self._connecting:
             if self._link is None or self._link.is_lost:
                 self._link = await self._greet()
@@ -147,11 +168,13 @@ class RuntimeClient:
             message = f"the runtime speaks version {description.version} of the protocol"
             hint = "restart the runtime from the same installation as the gateway"
             raise Unavailable(message, code="runtime_version", hint=hint)
+        link.description = description
         return link
 
 
 async def _ask(link: _Link, request: _Question, answer: type[_Answer]) -> _Answer:
-    channel = link.open(request, 2)
+    channel = _Channel(2)
+    link.open(request, channel)
     try:
         message = await channel.next()
     finally:
@@ -161,6 +184,18 @@ async def _ask(link: _Link, request: _Question, answer: type[_Answer]) -> _Answe
     if not isinstance(message, answer):
         raise Unavailable("the runtime answered something else", code="bad_message")
     return message
+
+
+class _Sink(Protocol):
+    """Where the messages of one request go."""
+
+    def put(self, message: FromRuntime) -> bool:
+        """Whether there was room."""
+        ...
+
+    def fail(self, error: DutchdoorError) -> None:
+        """Ends the request at once."""
+        ...
 
 
 class _Channel:
@@ -208,7 +243,8 @@ class _Link(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._frames = FrameReader()
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[str, _Sink] = {}
+        self.description: Description | None = None
         self._transport: asyncio.Transport | None = None
         self.is_lost = False
 
@@ -226,8 +262,8 @@ class _Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose()
 
-    def open(self, request: ToRuntime, messages_max: int) -> _Channel:
-        """Sends `request` and opens the channel of its messages.
+    def open(self, request: ToRuntime, sink: _Sink) -> None:
+        """Sends `request`; its messages go to `sink`.
 
         Raises Unavailable: the connection is lost. Raises Invalid: too large, or its id is in use.
         """
@@ -236,10 +272,9 @@ class _Link(asyncio.Protocol):
         if request.id in self._channels:
             raise Invalid("a request of this id is open already", code="id_in_use")
         data = encode(request)
-        channel = self._channels[request.id] = _Channel(messages_max)
+        self._channels[request.id] = sink
         assert self._transport is not None, "opened before it was connected"
         self._transport.write(data)
-        return channel
 
     def leave(self, request: str) -> None:
         """Forgets a request, and cancels it where it has not ended."""
