@@ -52,8 +52,7 @@ async def _serve(parts: Parts, router: Router, exchange: Exchange) -> None:
     finally:
         # Paths that nobody serves are not labels: a scanner would fill the memory with them.
         name = match.route.path if match is not None else "none"
-        parts.metrics.requests.labels(name, str(exchange.status)).inc()
-        parts.metrics.seconds.labels(name).observe(time.monotonic() - began_s)
+        parts.metrics.served(name, exchange.status, time.monotonic() - began_s)
 
 
 async def _answer(parts: Parts, router: Router, exchange: Exchange, match: Match | None) -> None:

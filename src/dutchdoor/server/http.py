@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+import types
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    MutableMapping,
+)
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,13 +24,15 @@ from dutchdoor.server.errors import BadRequest, Problem
 
 __all__ = ["Application", "CallerGone", "Exchange", "Receive", "Scope", "Send"]
 
+_Given = TypeVar("_Given")
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Coroutine[Any, Any, MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_S_MAX = 30.0
 SEND_S_MAX = 30.0
+WATCH_S_MIN = 0.02
 KEY_CHARACTERS_MAX = 256
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
@@ -78,29 +89,55 @@ class Exchange:
         if length.isdigit() and (len(length) > 15 or int(length) > bytes_max):
             raise _too_large(bytes_max)
         parts = bytearray()
+        receiving = self._receive()
+        try:
+            # Nearly always the body is here already; a clock runs only where it is not.
+            waiting = receiving.send(None)
+        except StopIteration as stop:
+            first: MutableMapping[str, Any] | None = stop.value
+        else:
+            first = None
+        if first is not None and self._take_part(first, parts, bytes_max):
+            return bytes(parts)
         try:
             async with asyncio.timeout(BODY_S_MAX):
-                while True:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        raise CallerGone
-                    parts += message.get("body", b"")
-                    if len(parts) > bytes_max:
-                        raise _too_large(bytes_max)
-                    if not message.get("more_body", False):
+                if first is None:
+                    first = await _go_on(receiving, waiting)
+                    if self._take_part(first, parts, bytes_max):
                         return bytes(parts)
+                while not self._take_part(await self._receive(), parts, bytes_max):
+                    pass
+                return bytes(parts)
         except TimeoutError as error:
             message_text = f"the body took longer than {BODY_S_MAX:.0f} s"
             raise BadRequest(message_text, code="body_too_slow") from error
 
+    def _take_part(
+        self, message: MutableMapping[str, Any], parts: bytearray, bytes_max: int
+    ) -> bool:
+        """Add a part of the body; whether it was the last. Raises BadRequest, CallerGone."""
+        if message["type"] == "http.disconnect":
+            raise CallerGone
+        parts += message.get("body", b"")
+        if len(parts) > bytes_max:
+            raise _too_large(bytes_max)
+        return not message.get("more_body", False)
+
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """While this runs, the caller's leaving sets `hang_up`. Only after the body was read."""
-        task = asyncio.create_task(self._watch())
+        """While this runs, the caller's leaving sets `hang_up`. Only after the body was read.
+
+        An answer that is there at once needs no watcher: it begins after a moment.
+        """
+        tasks: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(WATCH_S_MIN, lambda: tasks.append(loop.create_task(self._watch())))
         try:
             yield
         finally:
-            task.cancel()
+            late.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def reply(
         self,
@@ -139,7 +176,10 @@ class Exchange:
 
     async def send_event(self, data: bytes) -> None:
         """One server-sent event. Waits while the caller reads slowly; raises CallerGone."""
-        body = b"data: " + data + b"\n\n"
+        await self.send_bytes(b"data: " + data + b"\n\n")
+
+    async def send_bytes(self, body: bytes) -> None:
+        """A part of the stream. Waits while the caller reads slowly; raises CallerGone."""
         await self._put({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self) -> None:
@@ -155,9 +195,18 @@ class Exchange:
     async def _put(self, message: MutableMapping[str, Any]) -> None:
         if self.hang_up.happened:
             raise CallerGone
+        sending = self._send(message)
+        try:
+            # Nearly always the message is taken at once; a clock runs only where it is not.
+            waiting = sending.send(None)
+        except StopIteration:
+            return
+        except OSError as error:
+            self.hang_up.now()
+            raise CallerGone from error
         try:
             async with asyncio.timeout(SEND_S_MAX):
-                await self._send(message)
+                await _go_on(sending, waiting)
         except (TimeoutError, OSError) as error:
             # Who does not read holds a place that others wait for.
             self.hang_up.now()
@@ -169,6 +218,24 @@ class Exchange:
             if message["type"] == "http.disconnect":
                 self.hang_up.now()
                 return
+
+
+@types.coroutine
+def _go_on(work: Coroutine[Any, Any, _Given], waiting: Any) -> Generator[Any, Any, _Given]:
+    """Go on with `work`, which has begun and waits for `waiting`."""
+    while True:
+        try:
+            sent = yield waiting
+        except BaseException as error:
+            step: Callable[[Any], Any] = work.throw
+            argument: Any = error
+        else:
+            step, argument = work.send, sent
+        try:
+            waiting = step(argument)
+        except StopIteration as stop:
+            given: _Given = stop.value
+            return given
 
 
 def _too_large(bytes_max: int) -> BadRequest:

@@ -82,6 +82,7 @@ async def _serve(options: argparse.Namespace) -> None:
         http="httptools",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=STOP_S_MAX,
         timeout_keep_alive=30,

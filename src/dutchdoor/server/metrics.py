@@ -14,6 +14,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        # Routes are few and statuses too: what they are counted by is looked up once.
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "dutchdoor_requests",
             "HTTP requests by route and status.",
@@ -32,6 +34,7 @@ class Metrics:
             ["direction"],
             registry=self._registry,
         )
+        self.read, self.written = self.tokens.labels("read"), self.tokens.labels("written")
         self.seconds = Histogram(
             "dutchdoor_request_seconds",
             "Duration of requests by route, streams to their end.",
@@ -66,6 +69,16 @@ class Metrics:
             "Ends of inferences that wait for the log to take entries again.",
             registry=self._registry,
         )
+
+    def served(self, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        known = self._known.get((route, status))
+        if known is None:
+            known = self.requests.labels(route, str(status)), self.seconds.labels(route)
+            self._known[route, status] = known
+        count, duration = known
+        count.inc()
+        duration.observe(seconds)
 
     def text(self) -> bytes:
         """All of them in Prometheus' text format."""

@@ -25,6 +25,9 @@ from dutchdoor.server.parts import Parts
 __all__ = ["Whole", "collect", "extras", "receipt_header", "stream", "usage_of"]
 
 
+READY_BYTES_MAX = 16_384
+
+
 class Whole(NamedTuple):
     """A finished completion."""
 
@@ -106,6 +109,8 @@ async def stream(
     began_s = time.monotonic()
     created = int(time.time())
     head: dict[str, Any] = {}
+    # Events that are there at once leave in one write; nobody waits for one that is not there.
+    ready = bytearray()
     async with contextlib.aclosing(_events(exchange, parts, key, request)) as events:
         async for event in events:
             if isinstance(event, Started):
@@ -118,38 +123,41 @@ async def stream(
                 }
                 await exchange.start_events([("dutchdoor-inference", event.inference)])
                 for choice in shapes.first(event):
-                    await _chunk(exchange, head, choice)
+                    ready += _event({**head, "choices": [choice]})
             elif isinstance(event, TextDelta):
-                await _chunk(exchange, head, shapes.delta(event))
+                ready += _event({**head, "choices": [shapes.delta(event)]})
             elif isinstance(event, Finished):
-                await _finish(exchange, head, shapes.last(event), event, include_usage)
+                ready += _last(head, shapes.last(event), event, include_usage)
+                await exchange.send_bytes(bytes(ready))
+                await exchange.end()
+                continue
             elif exchange.started:
                 # The stream has begun: the error is its last event, and no [DONE] follows.
                 await exchange.send_event(problem_of(event).data())
                 await exchange.end()
+                continue
             else:
                 await exchange.reply_problem(problem_of(event))
+                continue
+            if ready and (len(ready) > READY_BYTES_MAX or not exchange.hang_up.more()):
+                await exchange.send_bytes(bytes(ready))
+                ready.clear()
 
 
-async def _finish(
-    exchange: Exchange,
-    head: dict[str, Any],
-    choice: dict[str, Any],
-    finished: Finished,
-    include_usage: bool,
-) -> None:
+def _last(
+    head: dict[str, Any], choice: dict[str, Any], finished: Finished, include_usage: bool
+) -> bytes:
     rest = {"usage": usage_of(finished), "dutchdoor": extras(finished)}
     if include_usage:
-        await _chunk(exchange, {**head, "usage": None}, choice)
-        await exchange.send_event(msgspec.json.encode({**head, "choices": [], **rest}))
+        data = _event({**head, "usage": None, "choices": [choice]})
+        data += _event({**head, "choices": [], **rest})
     else:
-        await exchange.send_event(msgspec.json.encode({**head, "choices": [choice], **rest}))
-    await exchange.send_event(b"[DONE]")
-    await exchange.end()
+        data = _event({**head, "choices": [choice], **rest})
+    return data + b"data: [DONE]\n\n"
 
 
-async def _chunk(exchange: Exchange, head: dict[str, Any], choice: dict[str, Any]) -> None:
-    await exchange.send_event(msgspec.json.encode({**head, "choices": [choice]}))
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
 async def _events(
@@ -163,8 +171,8 @@ async def _events(
     ):
         async for event in events:
             if isinstance(event, Finished):
-                metrics.tokens.labels("read").inc(event.usage.prompt_tokens)
-                metrics.tokens.labels("written").inc(event.usage.completion_tokens)
+                metrics.read.inc(event.usage.prompt_tokens)
+                metrics.written.inc(event.usage.completion_tokens)
             elif isinstance(event, Stopped):
                 metrics.stops.labels(event.code).inc()
                 if exchange.hang_up.happened:
