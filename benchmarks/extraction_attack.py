@@ -47,14 +47,18 @@ class Target(NamedTuple):
 
 
 class Got(NamedTuple):
-    """One attack. span, fitted: errors of the last layer by the two ways."""
+    """One attack. tokens: that all rows show; their rows of W are what is measured.
+
+    span, fitted: errors of the last layer by the two ways. span: None where no more tokens are
+    shown than the model is wide: any matrix spans that few.
+    """
 
     people: int
     rows: int
     refused: int
     tokens: int
     hidden: int | None
-    span: float
+    span: float | None
     fitted: float
     seconds: float
 
@@ -77,7 +81,7 @@ def judge(found: Attacked, haul: Haul, people: int, seconds: float) -> Got:
         len(haul.refused),
         len(tokens),
         span.hidden,
-        span_error(true, span.basis),
+        span_error(true, span.basis) if len(tokens) > true.shape[1] else None,
         fitted,
         seconds,
     )
@@ -135,6 +139,7 @@ def main(chosen: Options) -> None:
             "counted" if counting else "nobody counts",
             str(got.people),
             str(got.rows),
+            str(got.tokens),
             "not revealed" if got.hidden is None else str(got.hidden),
             _figure(got.span),
             _figure(got.fitted),
@@ -142,7 +147,16 @@ def main(chosen: Options) -> None:
         for name, counting, got in rows
     ]
     title = "attacks on a running server; a quarter of h may leave"
-    heads = ("model", "accountant", "people", "rows", "h read off", "by span", "least squares")
+    heads = (
+        "model",
+        "accountant",
+        "people",
+        "rows",
+        "tokens",
+        "h read off",
+        "by span",
+        "least squares",
+    )
     table(title, heads, cells)
     figures = [
         {"model": name, "counting": counting, **got._asdict()} for name, counting, got in rows
@@ -150,7 +164,9 @@ def main(chosen: Options) -> None:
     keep({"title": title, "rows": figures}, chosen, ("dutchdoor", "numpy", "torch", "transformers"))
 
 
-def _figure(error: float) -> str:
+def _figure(error: float | None) -> str:
+    if error is None:
+        return "-"
     return f"{error:.0e}" if error < 0.01 else f"{error:.2f}"
 
 

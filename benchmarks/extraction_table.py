@@ -116,6 +116,8 @@ def main(chosen: Options) -> None:
         model = Model(seed)
         for name, rows in releases(model).items():
             got.setdefault(name, []).append(model.attack(rows))
+        blind = Got(0, float(np.sqrt(1 - HIDDEN / VOCABULARY)))
+        got.setdefault("nothing: a guess of as many dimensions, h known", []).append(blind)
         for name, count in partial().items():
             got.setdefault(name, []).append(model.attack_partial(count))
     figures = {

@@ -24,8 +24,7 @@ Why h numbers make a vector: a row has h unknowns of its own (its hidden vector)
 than h known entries fit every W, and say nothing of W or of h. Under a pool of B < h vectors at
 most B rows can ever have h known entries, however requests are cut, mixed or spread over people:
 all other rows fit any W, and B rows have a rank below h. One number is not free either: the second
-moments of many partial rows betray W, as a quarter of the way by matrix completion shows
-(docs/decisions/0010).
+moments of many partial rows betray W (docs/decisions/0010).
 Source: Carlini et al. 2024, "Stealing Part of a Production Language Model" (arXiv 2403.06634),
 sections 4 to 6; Finlayson et al. 2024, "Logits of API-Protected LLMs Leak Proprietary
 Information" (arXiv 2403.09539), section 3; the counting argument is our own.
