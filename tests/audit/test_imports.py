@@ -10,9 +10,9 @@ import pytest
 from dutchdoor.audit.checks import read_testing
 from dutchdoor.audit.evaluate import run_evaluations
 from dutchdoor.audit.folder import AuditFolder
-from dutchdoor.audit.imports import Imported, imported_of, imports_part, read_import
+from dutchdoor.audit.imports import Imported, imported_of, imports_part, names_another, read_import
 from dutchdoor.audit.model import DocumentKind
-from dutchdoor.errors import DutchdoorError, Invalid, NotFound
+from dutchdoor.errors import DutchdoorError, Invalid, NotFound, Refused
 from tests.audit.parts import OPTIONS, People, endpoint, examined, openai_server
 
 SECRET = "whatTheModelSaid"
@@ -120,3 +120,26 @@ def test_an_inspect_log_gives_its_head(tmp_path: Path) -> None:
     assert taken.digest == row.log_digest
     assert taken.figures["capability_short_answers n"] == "4"
     assert SECRET not in json.dumps(taken.to_body())
+
+
+def test_a_result_about_another_model_is_taken_only_when_somebody_says_so(tmp_path: Path) -> None:
+    audit = examined(tmp_path, People())
+    path = tmp_path / "results.json"
+    foreign = {**LM_EVAL, "config": {"model": "hf", "model_args": "pretrained=org/gpt2"}}
+    path.write_text(json.dumps(foreign))
+    before = (audit.path / "T2-testing.md").read_bytes()
+    with pytest.raises(Refused) as caught:
+        audit.take_import(path)
+    assert caught.value.code == "other_model"
+    assert "'org/gpt2'" in caught.value.message
+    assert "--although-other-model" in caught.value.hint
+    assert (audit.path / "T2-testing.md").read_bytes() == before
+    audit.take_import(path, although_other_model=True)
+    assert "about `org/gpt2`" in (audit.path / "T2-testing.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("named", "another"), [("smol", False), ("OPENAI/Smol", False), ("", False), ("smol2", True)]
+)
+def test_the_audited_model_is_known_under_its_providers_name(named: str, another: bool) -> None:
+    assert names_another(Imported("f", "sha256:", "garak", "t", named), "smol") is another

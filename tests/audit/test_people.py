@@ -81,8 +81,9 @@ def test_the_second_signer_cannot_be_the_first_nor_of_the_first_role(tmp_path: P
     whole.audit.sign(AUDITOR, [K.M2])
     with pytest.raises(Refused):
         whole.audit.sign(AUDITOR, [K.M2])
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as caught:
         whole.audit.sign(APPROVER, [K.M2])
+    assert "may not sign M2 now; the holder signs next" in caught.value.message
     assert "waits for the holder" in whole.because(K.M2)
 
 

@@ -62,7 +62,7 @@ def test_risks_coverage_and_export_speak_to_people_and_to_programs(
         assert value["risks"][0]["rating"] == "high"
         assert "privacy" in run("audit", "coverage", *at).stdout
         gaps = json.loads(run("audit", "coverage", "--json", *at).stdout)
-        assert "F2" in gaps["failures"]
+        assert "extreme-risk" in gaps["harms"]
         out = tmp_path / "out"
         shown = run("audit", "export", str(out), *at)
         assert "for the public; roles in this audit: none" in shown.stdout
@@ -140,3 +140,27 @@ def test_a_checkpoint_printed_before_is_continued_and_a_cut_log_is_not(
         (house / "evidence").rename(tmp_path / "cut")
         (tmp_path / "whole").rename(house / "evidence")
     assert run("evidence", "consistency", str(tmp_path / "none"), *at).exit_code == 2
+
+
+def test_status_says_who_signs_next_and_that_nobody_is_named_yet(house: Path) -> None:
+    at = ["--workspace", str(house)]
+    assert run("audit", "start", "--auditor", "Ada", "--full", *at).exit_code == 0
+    audit = house / "audits" / json.loads(run("audit", "status", "--json", *at).stdout)["audit"]
+    try:
+        told = " ".join(run("audit", "status", *at).stdout.split())
+        assert "signs next: S0 an approver; S1 the holder" in told, told[told.find("signs next") :]
+        assert "people.yaml is not there" in told
+        value = json.loads(run("audit", "status", "--json", *at).stdout)
+        assert value["signs_next"]["S1"] == ["the holder"]
+        assert "S4" not in value["signs_next"]
+        adding = ["audit", "people", "add", "Ada", "--role", "auditor", "--key", "auditor-1"]
+        assert run(*adding, *at).exit_code == 0
+        assert "people.yaml is not there" not in run("audit", "status", *at).stdout
+    finally:
+        shutil.rmtree(audit)
+
+
+def test_the_list_of_evaluations_claims_no_number_of_canaries() -> None:
+    lines = run("audit", "run", "--list").stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("canaries:")]
+    assert "n as many as --canaries has" in line

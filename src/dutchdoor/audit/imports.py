@@ -19,9 +19,16 @@ from typing import Any
 
 from dutchdoor.audit.fan import ask_worker
 from dutchdoor.audit.measure import decimal, wilson
-from dutchdoor.errors import Invalid, NotFound
+from dutchdoor.errors import Invalid, NotFound, Refused
 
-__all__ = ["Imported", "imported_of", "imports_part", "read_import"]
+__all__ = [
+    "Imported",
+    "imported_of",
+    "imports_part",
+    "must_name",
+    "names_another",
+    "read_import",
+]
 
 FILE_BYTES_MAX = 1 << 30
 RESULTS_BYTES_MAX = 64 << 20
@@ -93,6 +100,23 @@ def read_import(path: Path) -> Imported:
         raise Invalid(f"{path.name} has more than {FIGURES_MAX} figures", code="bad_import")
     clean = {_line(name): _line(text) for name, text in figures.items()}
     return Imported(_line(path.name), digest, kind, _line(tool), _line(model), clean)
+
+
+def names_another(imported: Imported, model: str) -> bool:
+    """Whether the file names another model than `model`; one that names none does not.
+
+    Of a name with `/` the last part counts: `openai/tiny` is `tiny`, as our server calls it.
+    """
+    name = imported.model.casefold()
+    return bool(name) and model.casefold() not in {name, name.rstrip("/").rsplit("/", 1)[-1]}
+
+
+def must_name(imported: Imported, model: str) -> None:
+    """Raises Refused where the file names another model than the audited one."""
+    if names_another(imported, model):
+        message = f"{imported.file} is about the model '{imported.model}'; '{model}' is audited"
+        hint = "if it is the same model under another name: --although-other-model"
+        raise Refused(message, code="other_model", hint=hint)
 
 
 _Headline = tuple[str, str, dict[str, str]]

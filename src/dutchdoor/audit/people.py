@@ -247,7 +247,7 @@ def _text(row: Mapping[str, Any], name: str) -> str:
 
 
 def _bad(why: str) -> Invalid:
-    hint = "docs/concepts/audit.md has its form; or: dutchdoor audit people add"
+    hint = "docs/concepts/auditors.md has its form; or: dutchdoor audit people add"
     return Invalid(f"{PEOPLE_NAME}: {why}", code="bad_people", hint=hint)
 
 

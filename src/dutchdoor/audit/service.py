@@ -15,6 +15,7 @@ from dutchdoor.audit.checks import check_ready, read_testing
 from dutchdoor.audit.documents.coverage import Coverage, coverage
 from dutchdoor.audit.documents.crossing import must_not_stop
 from dutchdoor.audit.documents.export import Exported, export
+from dutchdoor.audit.documents.history import check_copies
 from dutchdoor.audit.documents.refresh import check_history, refresh
 from dutchdoor.audit.evaluate import SHORT_NAMES, Endpoint, EvaluationOptions, run_evaluations
 from dutchdoor.audit.filling import (
@@ -29,7 +30,7 @@ from dutchdoor.audit.filling import (
 from dutchdoor.audit.findings import settle
 from dutchdoor.audit.folder import AuditFolder, AuditSubject
 from dutchdoor.audit.graph import Standing
-from dutchdoor.audit.imports import Imported, read_import
+from dutchdoor.audit.imports import Imported, must_name, read_import
 from dutchdoor.audit.model import (
     SPECIFICATIONS,
     AuditStatus,
@@ -110,14 +111,9 @@ class Audit:
             started_ms=clock.now_ms(),
             scale=scale,
         )
-        facts = {
-            "audit": name,
-            "bundle": bundle,
-            "model": model,
-            "auditor": auditor,
-            "objective": subject.objective,
-            "started": to_iso(subject.started_ms)[:10],
-        }
+        names = ("audit", "bundle", "model", "auditor", "objective")
+        facts = {name: str(getattr(subject, name)) for name in names}
+        facts["started"] = to_iso(subject.started_ms)[:10]
         folder = AuditFolder(audits / name)
         folder.create(subject, {kind: fresh(kind, facts, scale) for kind in documents_of(scale)})
         return cls(audits / name, trust, clock)
@@ -135,7 +131,7 @@ class Audit:
     def status(self) -> AuditStatus:
         """Where every document stands, what was found, and what to do next.
 
-        Raises Tampered: a sign-off or the summary does not verify.
+        Raises Tampered: a sign-off, a signed version in history/ or the summary does not verify.
         """
         return status_of(self._folder, self._subject, self._trust, self.summary())
 
@@ -182,13 +178,16 @@ class Audit:
         )
         return fill_testing(self._folder, measured, endpoint.access_depth, probe)
 
-    def take_import(self, path: Path) -> Imported:
+    def take_import(self, path: Path, *, although_other_model: bool = False) -> Imported:
         """Put another tool's results into T2: digest, kind and headline figures, never the file.
 
-        Raises Refused: T2 is not open, or the audit is completed. Raises as `read_import`.
+        Raises Refused: T2 is not open, or the file names another model than the audited one and
+        nobody said that it is taken all the same. Raises as `read_import`.
         """
         self.must_be_open(DocumentKind.T2)
         imported = read_import(path)
+        if not although_other_model:
+            must_name(imported, self._subject.model)
         put_import(self._folder, imported)
         return imported
 
@@ -230,13 +229,14 @@ class Audit:
         return self._folder.file(DocumentKind.R4)
 
     def derive(self) -> tuple[DocumentKind, ...]:
-        """Make what follows anew in the documents that are open; which of them changed.
+        """Make what follows anew in the open documents; which changed. Raises as `refresh`.
 
-        Raises Refused: the audit is of scale short. Raises as `refresh`.
+        Raises Refused: of scale short. Raises Tampered: history/ is not what was signed.
         """
         if self._subject.scale is not Scale.FULL:
             message = "an audit of scale short has no chart of risks and no failure analysis"
             raise Refused(message, code="audit_short", hint="dutchdoor audit start --full")
+        check_copies(self._folder, self._subject, self._trust)
         before = self._folder.digests()
         for kind, standing in self._standings().items():
             if standing.state in {DocumentState.OPEN, DocumentState.REOPENED}:
@@ -292,8 +292,7 @@ class Audit:
 
         The entry is durable before the summary is written, so that no summary exists unrecorded.
         Raises Refused: a document is not signed, a severe finding is open, the signer is not
-        trusted, or the audit is completed. Raises Unavailable: it cannot be recorded; then the
-        audit stays as it was.
+        trusted, or the audit is completed. Raises Unavailable: not recorded; all is as it was.
         """
         self._must_be_unfinished()
         must_be_trusted(signer, audit_keys(self._trust))

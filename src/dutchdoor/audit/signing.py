@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dutchdoor.audit.folder import (
@@ -15,7 +16,7 @@ from dutchdoor.audit.graph import needs_of
 from dutchdoor.audit.model import DocumentKind, Scale, Signature
 from dutchdoor.audit.people import AUDITING, Member, Role, load_people, missing, must_be_apart
 from dutchdoor.audit.ports import Leases
-from dutchdoor.audit.roles import must_be_separate, must_be_trusted, sign_groups
+from dutchdoor.audit.roles import must_be_separate, sign_groups
 from dutchdoor.errors import Refused
 from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.ports import Signer
@@ -72,9 +73,8 @@ class Signing:
             return False
         missing = missing_roles(half, self.subject, self.trust)
         groups = sign_groups(self.trust, kind, self.subject.scale)
-        must_be_trusted(
-            signer, {k: v for name, keys in groups if name in missing for k, v in keys.items()}
-        )
+        keys = {k: v for name, group in groups if name in missing for k, v in group.items()}
+        _must_be_next(kind, half, missing, keys, signer)
         self._must_keep_apart(kind, signer)
         person, people = self.must_be_in_role(missing, signer)
         body = {
@@ -124,7 +124,9 @@ class Signing:
             why = self.leases.refusal(member.grant, member.person, self.subject.bundle)
         if why is not None:
             message = f"{member.name} audits from outside, and the lease {member.grant}: {why}"
-            hint = "give a grant that covers the audit: dutchdoor grants add"
+            hint = (
+                "the holder gives another: dutchdoor grants make NAME --purpose audit --depth audit"
+            )
             raise Refused(message, code="lease_ended", hint=hint)
 
     def _is_current(self, half: Signature) -> bool:
@@ -149,6 +151,26 @@ class Signing:
                     message = f"{signer.name} signed {other} as {first} and cannot sign as {role}"
                     hint = "another person signs"
                     raise Refused(message, code="duties_not_separate", hint=hint)
+
+
+def _must_be_next(
+    kind: DocumentKind,
+    half: Signature,
+    missing: tuple[str, ...],
+    keys: Mapping[str, bytes],
+    signer: Signer,
+) -> None:
+    """Raises Refused, saying who signs next, where it is not this signer."""
+    key = key_id(signer.public_key)
+    if keys.get(key) == signer.public_key:
+        return
+    names = " and ".join(missing)
+    hint = f"{names} signs {kind} next: dutchdoor audit sign {kind} --as NAME"
+    if key in half.keys:
+        message = f"{signer.name} has signed {kind} already; {names} signs next"
+        raise Refused(message, code="already_signed", hint=hint)
+    message = f"{signer.name} may not sign {kind} now; {names} signs next"
+    raise Refused(message, code="signer_unknown", hint=hint)
 
 
 _ROLES: dict[str, set[Role]] = {

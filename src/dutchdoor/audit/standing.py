@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dutchdoor.audit.checks import check_ready, read_testing
+from dutchdoor.audit.documents.history import check_copies
 from dutchdoor.audit.folder import AuditFolder, AuditSubject, missing_roles
 from dutchdoor.audit.graph import Standing, standings
 from dutchdoor.audit.model import (
@@ -48,8 +49,9 @@ def status_of(
 ) -> AuditStatus:
     """An audit at a glance. summary: the verified one, None before the audit is completed.
 
-    Raises Tampered: a sign-off does not verify.
+    Raises Tampered: a sign-off does not verify, or a signed version in history/ is another.
     """
+    check_copies(folder, subject, trust)
     digests = folder.digests()
     try:
         findings = read_testing(folder).findings

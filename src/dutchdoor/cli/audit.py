@@ -16,6 +16,7 @@ from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.audit.model import AuditStatus, DocumentKind, FindingStatus, Scale
 from dutchdoor.audit.view import write_view
 from dutchdoor.cli import amending, auditors, console, documents, evaluating
+from dutchdoor.cli.audit_signers import next_signers, signer_lines
 from dutchdoor.cli.audit_times import clock_lines, clock_values, due_lines, due_values
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.cli.outputs import outputs
@@ -76,8 +77,11 @@ def status(
     now = found.status()
     times = clocks(AuditFolder(found.path), found.subject, opened.trust)
     dues, trouble = dues_of(opened, found.subject.bundle)
-    lines = [*status_lines(now), *clock_lines(times), *due_lines(dues, trouble)]
+    signs = next_signers(found, opened.trust)
+    lines = [*status_lines(now), *signer_lines(found, signs)]
+    lines += [*clock_lines(times), *due_lines(dues, trouble)]
     value = {**_status_value(now), "clocks": clock_values(times), "dues": due_values(dues)}
+    value["signs_next"] = {str(kind): list(roles) for kind, roles in signs.items()}
     if trouble:
         value["dues_trouble"] = trouble
     Output(json_output).data(value, "\n".join(lines))

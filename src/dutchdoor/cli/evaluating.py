@@ -13,9 +13,10 @@ from dutchdoor.app.auditing import FIT_EXAMPLES_DEFAULT, AuditRun, Outcome, run_
 from dutchdoor.app.governance import find_audit
 from dutchdoor.app.workspace import open_workspace
 from dutchdoor.audit.amend.plan import AmendOptions
-from dutchdoor.audit.evaluations.catalogue import KINDS, SETS, names_of
+from dutchdoor.audit.evaluations.catalogue import KINDS, SETS, Kind, names_of
 from dutchdoor.audit.evaluations.privacy import read_canaries
 from dutchdoor.audit.fan import LocalFan, RayFan
+from dutchdoor.audit.imports import names_another
 from dutchdoor.audit.model import AuditStatus, Finding
 from dutchdoor.audit.ports import Fan
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
@@ -121,16 +122,31 @@ def import_(
     file: Annotated[
         Path, typer.Argument(help="An Inspect .eval log, lm-eval results, or a garak report.")
     ],
+    although_other_model: Annotated[
+        bool,
+        typer.Option(
+            "--although-other-model", help="Take it although it names another model; it says so."
+        ),
+    ] = False,
     audit: AuditOption = None,
     workspace: WorkspaceOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Put another tool's results into the testing report: digest and headline figures alone."""
+    output = Output(json_output)
     found = find_audit(open_workspace(places_of(workspace)), audit)
-    taken = found.take_import(file)
-    lines = [f"{taken.file}: {taken.kind}, {taken.digest}"]
+    taken = found.take_import(file, although_other_model=although_other_model)
+    model = found.subject.model
+    if names_another(taken, model):
+        output.note(f"warning: {taken.file} is about '{taken.model}'; '{model}' is audited")
+    elif not taken.model:
+        output.note(f"warning: {taken.file} does not say which model it is about")
+    lines = [
+        f"{taken.file}: {taken.kind}, {taken.digest}",
+        f"  about the model {taken.model or 'that it does not name'}",
+    ]
     lines += [f"  {name}: {text}" for name, text in taken.figures.items()]
-    Output(json_output).data(taken.to_body(), "\n".join(lines))
+    output.data(taken.to_body(), "\n".join(lines))
 
 
 def _rows() -> list[dict[str, object]]:
@@ -147,4 +163,12 @@ def _rows() -> list[dict[str, object]]:
 
 
 def _lines() -> list[str]:
-    return [f"{kind.name}: {kind.counts} (n {kind.size}, {kind.depth})" for kind in KINDS.values()]
+    return [f"{kind.name}: {kind.counts} ({_size(kind)}, {kind.depth})" for kind in KINDS.values()]
+
+
+def _size(kind: Kind) -> str:
+    """How many samples it takes; some only the run knows."""
+    unknown = {"canaries": "n as many as --canaries has", "planted_canaries": "n as it plants"}
+    if kind.name in unknown:
+        return unknown[kind.name]
+    return f"n {kind.size}"

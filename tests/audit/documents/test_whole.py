@@ -64,7 +64,8 @@ def test_a_joint_document_takes_both_roles_and_one_alone_is_not_enough(tmp_path:
     assert "waits for the holder" in whole.because(K.M2)
     with pytest.raises(Refused) as caught:
         whole.audit.sign(AUDITOR, [K.M2])
-    assert caught.value.code == "signer_unknown"
+    assert caught.value.code == "already_signed"
+    assert "has signed M2 already; the holder signs next" in caught.value.message
     with pytest.raises(Refused):
         whole.audit.complete(AUDITOR, record)
     whole.audit.sign(HOLDER, [K.M2])
@@ -153,7 +154,7 @@ def test_figures_of_a_test_are_those_that_were_measured(tmp_path: Path) -> None:
     whole.change_row(K.T2, "tests", "X1", failed=0)
     whole.sign(K.T2)
     (row,) = [row for row in whole.folder.read(K.T2).front["tests"] if row["id"] == "X1"]
-    assert (row["tried"], row["failed"]) == (16, 12)
+    assert (row["tried"], row["failed"]) == (40, 29)
     whole.change_row(K.T2, "tests", "X1", evaluation="never_run")
     with pytest.raises(Invalid) as caught:
         whole.sign(K.T2)
@@ -299,3 +300,19 @@ def sign_rest(whole: Whole, first: DocumentKind) -> None:
             return
         if whole.state(kind) is not DocumentState.SIGNED:
             whole.sign(kind)
+
+
+@pytest.mark.parametrize("change", ["edited", "gone"])
+def test_an_edited_history_file_is_noticed_by_status_and_risks_at_once(
+    tmp_path: Path, change: str
+) -> None:
+    whole = Whole(tmp_path)
+    copy = whole.folder.signed_copy(K.S1, 1)
+    if change == "gone":
+        copy.unlink()
+    else:
+        copy.write_text(copy.read_text() + "\nanother history\n")
+    for ask in (whole.audit.status, whole.audit.derive):
+        with pytest.raises(Tampered) as caught:
+            ask()
+        assert (caught.value.code, "S1" in caught.value.message) == ("history_changed", True)

@@ -19,7 +19,7 @@ from dutchdoor.clock import to_iso
 from dutchdoor.errors import NotFound, Tampered
 from dutchdoor.evidence.decision import Trust
 
-__all__ = ["catalogue_rows", "evidence_rows", "sign_off_rows"]
+__all__ = ["catalogue_rows", "check_copies", "evidence_rows", "sign_off_rows"]
 
 EVIDENCE_FILES_MAX = 1_000
 
@@ -64,6 +64,11 @@ def sign_off_rows(
                 }
             )
     return result
+
+
+def check_copies(folder: AuditFolder, subject: AuditSubject, trust: Trust) -> None:
+    """Raises Tampered where a signed version in history/ is gone or is not what was signed."""
+    sign_off_rows(folder, subject, trust, folder.kinds)
 
 
 def evidence_rows(folder: AuditFolder) -> list[dict[str, Any]]:

@@ -286,7 +286,7 @@ def _facts(session: Session) -> dict[str, Any]:
 
 def _no_grant() -> Refused:
     message = "you hold no grant that covers the audit here"
-    hint = "the holder gives one: dutchdoor grants add --depth audit"
+    hint = "the holder gives one: dutchdoor grants make NAME --purpose audit --depth audit"
     return Refused(message, code="no_audit_grant", hint=hint)
 
 
