@@ -171,10 +171,18 @@ def test_nobody_inside_becomes_somebody_outside(house: Workspace) -> None:
 
 
 def test_one_name_has_one_key(house: Workspace) -> None:
-    make_outside_key(house.places, "rita")
+    own = make_outside_key(house.places, "rita")
     for name in ("rita", "approver-1", "holder"):
         with pytest.raises(Refused):
             make_outside_key(house.places, name)
     path = keys.outside_path(house.places, "rita")
     assert path.stat().st_mode & 0o777 == 0o600
     assert signer_of(house, "rita").name == "rita"
+    elsewhere = make_workspace(house.places.root.parent / "elsewhere")
+    line = make_outside_key(elsewhere.places, "rita").line()
+    first = add_outside(house, own.line())
+    with pytest.raises(Refused) as caught:
+        add_outside(open_workspace(house.places), line)
+    assert caught.value.code == "key_exists"
+    assert first in caught.value.message
+    assert list(outside_names(open_workspace(house.places))) == [first]

@@ -184,7 +184,9 @@ def test_what_a_profile_demands_has_a_place_to_be_written_in(tmp_path: Path) -> 
     house = House(tmp_path)
     house.born()
     name = house.wished(Terms(profile="regulator_non_objection")).id
-    assert "[write here" in refused(house, name).message
+    said = refused(house, name)
+    assert "terms.outside[0].by (non_objection): it still says '[write here" in said.message
+    assert "the name of the authority" in said.hint
     house.write(name, contacts=CONTACTS)
     assert "[write here" in refused(house, name).message
 

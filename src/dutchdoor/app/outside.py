@@ -33,8 +33,8 @@ def add_outside(workspace: Workspace, line: str) -> str:
 
     Only with the holder's key here: whom a workspace trusts is the holder's to say. Whoever
     verifies elsewhere needs the new trust.json.
-    Raises NotFound: no holder's key. Raises Refused: another holder's key, or the key is somebody's
-    inside. Raises Invalid: no such line.
+    Raises NotFound: no holder's key. Raises Refused: another holder's key, the key is somebody's
+    inside, or another key of that name is trusted. Raises Invalid: no such line.
     """
     holder = keys.holder(workspace.places)
     trust = workspace.trust
@@ -50,9 +50,16 @@ def add_outside(workspace: Workspace, line: str) -> str:
         message = f"the key of {public.name} is the holder's, an approver's or an auditor's"
         hint = "whoever signs from outside has a key of their own"
         raise Refused(message, code="duties_not_separate", hint=hint)
+    names = Names(workspace.places.release)
+    known = names.known()
+    taken = [other for other in trust.outside if other != key and known.get(other) == public.name]
+    if taken:
+        message = f"another key of '{public.name}' is trusted already: {taken[0]}"
+        hint = "one name, one key: let them choose another name, for instance with the year"
+        raise Refused(message, code="key_exists", hint=hint)
     more = replace(trust, outside={**trust.outside, key: public.data})
     save_trust(workspace.places.trust, parse_trust(encode_trust(more)))
-    Names(workspace.places.release).learn({key: public.name})
+    names.learn({key: public.name})
     return key
 
 

@@ -78,6 +78,6 @@ def _text(found: Comparison) -> str:
             "to leave through the runtime's socket"
         )
     if found.egress_bytes_today is not None:
-        lines.append(f"  {found.egress_bytes_today} bytes left today (UTC)")
+        lines.append(f"  {found.egress_bytes_today} bytes have gone out today (UTC)")
     lines.append("all the same" if found.same else "what runs is not what was decided")
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dutchdoor import canonical
+from dutchdoor.clock import to_iso
 from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.evidence.panel_claims import open_ballot, open_call, open_opening, open_result
@@ -155,7 +156,9 @@ class PanelBook:
 def _vote(body: Mapping[str, Any], time_ms: int, panel: Panel, opening: Opening) -> Ballot:
     ballot = open_ballot(body, opening)
     if not opening.opens_ms <= time_ms < opening.closes_ms:
-        raise _bad("the vote is not open: it is too early, or too late")
+        window = f"votes count from {to_iso(opening.opens_ms)} until {to_iso(opening.closes_ms)}"
+        early = time_ms < opening.opens_ms
+        raise _bad(f"it is too {'early' if early else 'late'} to vote: {window}")
     if ballot.member in panel.votes:
         raise _bad(f"{ballot.member} has voted already")
     return ballot

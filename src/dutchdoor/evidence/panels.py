@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from dutchdoor.clock import to_iso
 from dutchdoor.errors import Invalid
 from dutchdoor.evidence.decision import Trust
 from dutchdoor.evidence.statement import key_id
@@ -245,8 +246,13 @@ class Ballot:
     def check(self, opening: Opening) -> None:
         """Raises Invalid: no vote on that question."""
         named = [option for rank in self.choice for option in rank]
-        if len(set(named)) < len(named) or set(named) - set(opening.options):
-            raise bad_panel("a ballot names an option twice, or one that is not asked about")
+        strange = sorted(set(named) - set(opening.options))
+        if strange:
+            known = ", ".join(f"'{option}'" for option in opening.options)
+            raise bad_panel(f"'{strange[0][:80]}' is not asked about; the options are {known}")
+        if len(set(named)) < len(named):
+            twice = next(option for option in named if named.count(option) > 1)
+            raise bad_panel(f"a ballot names '{twice}' twice")
         if any(not rank for rank in self.choice):
             raise bad_panel("a ballot has an empty rank")
         if opening.rule is Rule.APPROVAL and len(self.choice) > 1:
@@ -254,7 +260,10 @@ class Ballot:
         if len(self.reason.encode()) > LIMITS.reason_bytes_max:
             raise bad_panel(f"a reason has at most {LIMITS.reason_bytes_max} bytes")
         if not opening.opens_ms <= self.cast_ms < opening.closes_ms:
-            raise bad_panel("the ballot was cast before the vote opened or after it closed")
+            late = self.cast_ms >= opening.closes_ms
+            when = "after the vote closed" if late else "before the vote opened"
+            window = f"{to_iso(opening.opens_ms)} until {to_iso(opening.closes_ms)}"
+            raise bad_panel(f"the ballot was cast {when}: votes count from {window}")
 
 
 def bad_panel(reason: str) -> Invalid:

@@ -23,6 +23,7 @@ from dutchdoor.evidence.terms import NO_TERMS, StageTerms
 from dutchdoor.ids import BundleDigest, DecisionId
 from dutchdoor.release.model import DEFAULTS, audience
 from dutchdoor.release.plain import plain_terms, read_terms
+from dutchdoor.release.profiles.model import must_be_written
 from dutchdoor.release.terms import must_agree, placeholders
 
 __all__ = ["PLACEHOLDER", "decision_of", "document_of", "fresh_body"]
@@ -152,6 +153,7 @@ def decision_of(document: Document) -> Decision:
     )
     decision.check()
     must_agree(decision)
+    must_be_written(decision.terms)
     if placeholders(decision.terms, PLACEHOLDER):
         hint = "say who, in terms.outside and terms.contacts"
         raise _bad(f"the terms still have a place that says '{PLACEHOLDER}'", hint)

@@ -177,12 +177,15 @@ def test_votes_too_early_too_late_twice_or_by_others_change_nothing(town: Town) 
     town.clock.advance(HOUR_MS)
     with pytest.raises(Refused, match="no member's"):
         town.cast(panel, 7, "yes")
+    for choice, said in ((["perhaps"], "is not asked about"), (["yes", "yes"], "'yes' twice")):
+        with pytest.raises(Invalid, match=said):
+            town.panels.ballot(panel, town.members[0], [choice])
     town.cast(panel, 0, "yes")
     with pytest.raises(Refused, match="has voted already"):
         town.cast(panel, 0, "no")
     late = town.panels.ballot(panel, town.members[1], [["no"]])
     town.clock.advance(2 * HOUR_MS)
-    with pytest.raises(Refused, match="too late"):
+    with pytest.raises(Refused, match=r"too late to vote: votes count from .* until "):
         town.panels.vote(late)
     standing = town.panels.standing(panel)
     assert (standing.state, standing.missing) == ("over", ("p01", "p02"))

@@ -79,6 +79,8 @@ NAMED = (Reference("commitments", STATED.commitments_digest),)
 OTHERS = (Reference("commitments", "sha256:" + "3" * 64),)
 
 SEEN: list[tuple[str, Facts, Practice, Shown]] = [
+    # Nothing was hurried where nothing was opened; nor was anything shown.
+    ("safety_before_speed", FACTS, STATED, Shown.NO),
     (
         "safety_before_speed",
         replace(FACTS, decisions=(DecisionFact("d1", "cloud_api", audited=True),)),
@@ -329,6 +331,8 @@ def test_a_practice_that_could_mean_something_else_is_refused(
     with pytest.raises(Invalid) as caught:
         read_practice(tmp_path)
     assert caught.value.code == "bad_practice"
+    row = new.partition(":")[0] + "[0]" if new.partition(": ")[2].startswith("[{") else ""
+    assert row in caught.value.message, "the row is named"
 
 
 def test_a_link_out_of_the_workspace_shows_nothing(tmp_path: Path) -> None:

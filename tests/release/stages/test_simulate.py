@@ -51,6 +51,7 @@ def test_a_stage_is_entered_on_the_day_on_which_its_last_gate_opens() -> None:
         (10, "opened", "all"),
         (20, "opened", "all"),
         (20, "entered", "all"),
+        (21, "unknown", "wide"),
         (25, "opened", "wide"),
     ]
 
@@ -66,11 +67,13 @@ def test_a_finding_that_is_settled_later_opens_the_gate_then() -> None:
 def test_an_incident_rolls_back_shuts_the_gate_and_starts_the_days_anew() -> None:
     found = run(day(30, "incident_recorded", **{"class": "critical"}), days_after=30)
     assert found[4:] == [
+        (21, "unknown", "wide"),
         (25, "opened", "wide"),
         (30, "rolled_back", "few"),
         (40, "opened", "all"),
         (50, "opened", "all"),
         (50, "entered", "all"),
+        (51, "unknown", "wide"),
         (55, "opened", "wide"),
     ]
 

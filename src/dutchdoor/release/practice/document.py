@@ -97,8 +97,14 @@ def read_practice(folder: Path) -> Practice:
     return Practice(
         holder=_text(top["holder"], "holder"),
         claims={name: _claim(items[name], name) for name in names},
-        commitments=tuple(_commitment(row) for row in _list(top["commitments"], "commitments")),
-        exclusions=tuple(_exclusion(row) for row in _list(training["exclusions"], "exclusions")),
+        commitments=tuple(
+            _commitment(row, f"commitments[{place}]")
+            for place, row in enumerate(_list(top["commitments"], "commitments"))
+        ),
+        exclusions=tuple(
+            _exclusion(row, f"training_data.exclusions[{place}]")
+            for place, row in enumerate(_list(training["exclusions"], "exclusions"))
+        ),
         manifest=_path(training["manifest"], "manifest"),
         moderation=_path(moderation["export"], "export"),
         published=_text(moderation["published"], "published"),
@@ -127,28 +133,28 @@ def inside(root: Path, name: str) -> Path:
 
 
 def _claim(value: Any, name: str) -> tuple[Claim, str]:
-    row = _fields(value, {"claim", "why"}, name)
+    row = _fields(value, {"claim", "why"}, f"items.{name}")
     try:
-        return Claim(row["claim"]), _text(row["why"], name)
+        return Claim(row["claim"]), _text(row["why"], f"items.{name}.why")
     except ValueError as error:
         known = ", ".join(Claim)
-        raise _bad(f"the claim of {name} is none of {known}") from error
+        raise _bad(f"items.{name}.claim is none of {known}") from error
 
 
-def _commitment(value: Any) -> Commitment:
-    row = _fields(value, {"title", "where", "date"}, "a commitment")
-    texts = [_text(row[name], name) for name in ("title", "where", "date")]
+def _commitment(value: Any, at: str) -> Commitment:
+    row = _fields(value, {"title", "where", "date"}, at)
+    texts = [_text(row[name], f"{at}.{name}") for name in ("title", "where", "date")]
     if not all(text.strip() for text in texts):
-        raise _bad("a commitment has a title, a place where it is read, and a date")
+        raise _bad(f"{at}: a commitment has a title, a place where it is read, and a date")
     return Commitment(*texts)
 
 
-def _exclusion(value: Any) -> Exclusion:
-    row = _fields(value, {"name", "match", "why"}, "an exclusion")
-    match = tuple(_text(word, "match") for word in _list(row["match"], "match"))
+def _exclusion(value: Any, at: str) -> Exclusion:
+    row = _fields(value, {"name", "match", "why"}, at)
+    match = tuple(_text(word, f"{at}.match") for word in _list(row["match"], f"{at}.match"))
     if not match or not all(any(char.isalnum() for char in word) for word in match):
-        raise _bad("an exclusion has words or digests to match")
-    return Exclusion(_text(row["name"], "name"), match, _text(row["why"], "why"))
+        raise _bad(f"{at}.match: an exclusion has words or digests to match")
+    return Exclusion(_text(row["name"], f"{at}.name"), match, _text(row["why"], f"{at}.why"))
 
 
 def _path(value: Any, name: str) -> str:

@@ -48,6 +48,8 @@ def _safety_before_speed(facts: Facts, practice: Practice, root: Path) -> Look:
     if bare:
         lines = [f"{row.id} ({row.level}) has no audit in the log before it" for row in bare]
         return Look(Shown.AGAINST, tuple(lines))
+    if not wider:
+        return Look(Shown.NO, ("nothing to show yet: no decision above fully closed was made",))
     scales = ", ".join(sorted({str(scale) for scale in facts.scales})) or "none"
     return Look(
         Shown.YES,

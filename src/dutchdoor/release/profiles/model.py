@@ -14,11 +14,22 @@ __all__ = [
     "Profile",
     "RequiredApproval",
     "must_be_met",
+    "must_be_written",
     "named",
     "prefilled",
 ]
 
 DAY_MS = 86_400_000
+_PLACE_TO_WRITE = "[write here"
+_OUTSIDE_FIELDS = {
+    "by": "who imposes it or signs: the name of the authority",
+    "text": "what they impose or sign to, in a sentence",
+    "key": "their key's id as 'dutchdoor release outside-list' shows it, after outside-add",
+}
+_CONTACT_FIELDS = {
+    "name": "who answers for it: a person or an office",
+    "address": "where they are reached: an e-mail address, a telephone number or a page",
+}
 NO_PROFILE = "none"
 
 
@@ -100,6 +111,24 @@ def must_be_met(profile: Profile, terms: Terms, begins_ms: int, outside: Collect
     if profile.review_days_max and not 0 < terms.review_by_ms <= latest_ms:
         hint = f"set terms.review_by to at most {profile.review_days_max} days after its beginning"
         raise _unmet(profile, "it is not to be reviewed in time", hint)
+
+
+def must_be_written(terms: Terms) -> None:
+    """Raises Invalid: a place to write in is left; says which field, and what goes there."""
+    fields = [
+        (f"outside[{place}].{name} ({row.duty})", value, _OUTSIDE_FIELDS[name])
+        for place, row in enumerate(terms.outside)
+        for name, value in (("by", row.by), ("text", row.text), ("key", row.key))
+    ]
+    fields += [
+        (f"contacts[{place}].{name} ({row.role})", value, _CONTACT_FIELDS[name])
+        for place, row in enumerate(terms.contacts)
+        for name, value in (("name", row.name), ("address", row.address))
+    ]
+    for where, value, what in fields:
+        if value.startswith(_PLACE_TO_WRITE):
+            message = f"decision.md, terms.{where}: it still says '{value}'"
+            raise Invalid(message, code="bad_terms", hint=f"write there {what}")
 
 
 def _unmet(profile: Profile, why: str, hint: str) -> Invalid:

@@ -31,7 +31,10 @@ DIGEST = "sha256:" + "0" * 64
 
 
 class Event(NamedTuple):
-    """Something that would have happened: `entered`, `opened`, `shut` or `rolled_back`."""
+    """Something that would have happened: `entered`, `opened`, `shut`, `unknown` or `rolled_back`.
+
+    unknown: a gate that cannot be told from these entries, and so stays shut.
+    """
 
     time_ms: int
     what: str
@@ -167,8 +170,10 @@ class _Run:
             open_now = open_now and answer.met
             words = ", ".join(f"{k} {v}" for k, v in sorted(answer.gate.arguments.items()))
             name = f"{coming.name}: {answer.gate.kind} {words}".strip()
-            if answer.met != (self._told.get(name) is State.MET):
-                what = "opened" if answer.met else "shut"
+            was = self._told.get(name)
+            unknown = answer.state is State.UNKNOWN
+            if (was is not answer.state) if unknown else answer.met != (was is State.MET):
+                what = "unknown" if unknown else "opened" if answer.met else "shut"
                 text = f"{answer.gate.kind}: {answer.text}"
                 self.events.append(Event(self.now_ms, what, coming.name, text, answer.evidence))
             self._told[name] = answer.state
