@@ -119,14 +119,26 @@ class Run:
     rounds: int
     size: int
     missing: dict[str, str] = field(default_factory=dict)
+    seconds: float = float("inf")
 
     def section(
-        self, rows: list[tuple[str, str, str]], tensor: str | None = None, *, cleans: bool = False
+        self,
+        rows: list[tuple[str, str, str]],
+        share: float,
+        tensor: str | None = None,
+        *,
+        cleans: bool = False,
     ) -> dict[str, list[dict[str, Any]]]:
-        """Figures of each row over the rounds, in an order shuffled anew each round."""
+        """Figures of each row over the rounds, in an order shuffled anew each round.
+
+        share: of the seconds there are; at least two rounds are run.
+        """
         figures: dict[str, list[dict[str, Any]]] = {name: [] for name, _, _ in rows}
         order = random.Random(1)
-        for _ in range(self.rounds):
+        end = time.monotonic() + share * self.seconds
+        for number in range(self.rounds):
+            if number >= 2 and time.monotonic() > end:
+                break
             for name, case, where in order.sample(rows, len(rows)):
                 if where not in self.servers or name in self.missing:
                     continue
@@ -172,6 +184,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="a folder with model.safetensors in bfloat16")
     parser.add_argument("--place", type=Path, help="where there is room for five copies")
     parser.add_argument("--rounds", type=int, help="of each case; 9, with --quick 3")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="for all rounds")
     parser.add_argument("--write", action="store_true", help="into docs/concepts/sealing.md")
     return parser.parse_args()
 
@@ -188,7 +201,7 @@ def measure(place: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         servers, missing = {"ours": ours}, {}
         if arguments.peers is None:
             missing = dict.fromkeys(PEERS, "no --peers: not measured")
-            return _measure(Run(place, servers, rounds, size, missing), tables)
+            return _measure(Run(place, servers, rounds, size, missing, arguments.seconds), tables)
         with (
             Server(arguments.peers, PEERS, {}) as peers,
             Server(arguments.peers, PEERS, HUGE_PAGES) as huge,
@@ -201,22 +214,22 @@ def measure(place: Path, arguments: argparse.Namespace) -> dict[str, Any]:
                 ("seal_tensorizer", "model.tensors"),
             ):
                 peers.run(place=str(place), case=case, arguments=[name])
-            return _measure(Run(place, servers, rounds, size, missing), tables)
+            return _measure(Run(place, servers, rounds, size, missing, arguments.seconds), tables)
 
 
 def _measure(run: Run, tables: Any) -> dict[str, Any]:
     read_again(run.place)
     one = pick_tensor(run.place / "plain/model.safetensors")
-    loads = run.section(LOADS)
+    loads = run.section(LOADS, 0.5)
     sums = {row["checksum"] for rows in loads.values() for row in rows}
     assert len(sums) <= 1, "the loaders gave different tensors"
-    tensors = run.section(TENSORS, one)
-    seals = run.section(SEALS, cleans=True)
+    tensors = run.section(TENSORS, 0.1, one)
+    seals = run.section(SEALS, 0.3, cleans=True)
     figures = {"load": loads, "tensor": tensors, "seal": seals, "cold": cold(run)}
     return {
         "title": "sealed weights",
         "bytes": run.size,
-        "rounds": run.rounds,
+        "rounds": {title: len(next(iter(rows.values()))) for title, rows in figures.items()},
         "tensor": one,
         "missing": run.missing,
         "figures": figures,
@@ -227,7 +240,10 @@ def _measure(run: Run, tables: Any) -> dict[str, Any]:
 def cold(run: Run) -> dict[str, list[dict[str, Any]]]:
     """Wall seconds from a disk: reading alone, ours, plain and read."""
     found: dict[str, list[dict[str, Any]]] = {"read": [], "ours": [], "plain": []}
-    for _ in range(min(run.rounds, 4)):
+    end = time.monotonic() + 0.1 * run.seconds
+    for number in range(min(run.rounds, 4)):
+        if number >= 2 and time.monotonic() > end:
+            break
         for name, rows in found.items():
             files = [p for p in run.place.rglob("*") if p.is_file() and p.stat().st_size > 1 << 20]
             for path in files:

@@ -108,7 +108,8 @@ def write_page(result: dict[str, Any]) -> None:
     if begin not in text:
         text = text.rstrip("\n") + f"\n\n{begin}\n{end}\n"
     said = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
-    lines = [f"\n**{mark}**, {result['rounds']} rounds; {said}.\n"]
+    rounds = ", ".join(f"{count} of {name}" for name, count in result["rounds"].items())
+    lines = [f"\n**{mark}**; rounds: {rounds}; {said}.\n"]
     for title, rows in result["tables"].items():
         lines += [f"{title}:\n", _markdown(rows), ""]
     for name, why in result["missing"].items():
