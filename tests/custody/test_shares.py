@@ -154,9 +154,21 @@ def test_what_a_stranger_wraps_is_checked_after_it_opens(keys: list[CustodianKey
 def test_the_file_comes_back_and_only_in_one_form(wrapped: WrappedShares) -> None:
     data = wrapped.encode()
     assert WrappedShares.decode(data) == wrapped
-    for other in (data + b"\n", data.replace(b'"v":1', b'"v":2'), b"{}", b"[]", b"", b"null"):
+    others = [data.replace(b'"v":2', b'"v":%d' % version) for version in (1, 3)]
+    for other in (*others, data + b"\n", b"{}", b"[]", b"", b"null"):
         with pytest.raises(Invalid):
             WrappedShares.decode(other)
+
+
+def test_shares_of_before_there_were_proofs_still_open(
+    wrapped: WrappedShares, keys: list[CustodianKey]
+) -> None:
+    old = replace(wrapped, shares=tuple(replace(share, proof=b"") for share in wrapped.shares))
+    data = old.encode()
+    assert b'"v":1' in data
+    assert b"proof" not in data
+    assert WrappedShares.decode(data) == old
+    assert [unwrap_share(old, key) for key in keys] == [unwrap_share(wrapped, key) for key in keys]
 
 
 def test_a_custodian_named_twice_is_refused(

@@ -11,8 +11,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
+from dutchdoor.app.ceremonies import has_waiting
 from dutchdoor.app.running import Running, find_running
 from dutchdoor.config import Places
 from dutchdoor.errors import Refused, Unavailable
@@ -26,9 +28,15 @@ LOG_NAME = "serve.log"
 LOG_TAIL_CHARACTERS = 2_000
 
 
-def start_background(places: Places, bundle: str | None = None, port: int | None = None) -> Running:
+def start_background(
+    places: Places,
+    bundle: str | None = None,
+    port: int | None = None,
+    plan: Sequence[str] = (),
+) -> Running:
     """Start `dutchdoor serve` as a process of its own and wait until it answers.
 
+    plan: options of a ceremony; then it is waited for only until it asks its custodians.
     Raises Refused: one runs here already. Raises Unavailable: it ended, or is not ready in time;
     the hint quotes its last words.
     """
@@ -43,6 +51,7 @@ def start_background(places: Places, bundle: str | None = None, port: int | None
         arguments.append(bundle)
     if port is not None:
         arguments += ["--port", str(port)]
+    arguments += plan
     with (places.run / LOG_NAME).open("wb") as log:
         process = subprocess.Popen(
             arguments,
@@ -57,7 +66,8 @@ def start_background(places: Places, bundle: str | None = None, port: int | None
             raise _unavailable(places, "the server ended at its start")
         with contextlib.suppress(Unavailable):
             running = find_running(places)
-            if readiness(running).get("ready"):
+            asks = bool(plan) and has_waiting(places)
+            if asks or readiness(running).get("ready"):
                 return running
         time.sleep(POLL_S)
     process.terminate()

@@ -12,7 +12,7 @@ from dutchdoor.errors import Refused, Unavailable
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.weights.folder import open_folder
 
-__all__ = ["copy_bundle", "record_copy", "record_destroyed"]
+__all__ = ["check_in", "copy_bundle", "record_copy", "record_destroyed"]
 
 
 def record_copy(workspace: Workspace, bundle: Bundle, place: str) -> copies.Copy:
@@ -57,6 +57,35 @@ def record_destroyed(workspace: Workspace, bundle: Bundle, copy: str, reason: st
         bundle.digest,
         copy,
         reason,
+        record=workspace.record,
+        now_ms=workspace.clock.now_ms(),
+    )
+
+
+def check_in(
+    workspace: Workspace, bundle: Bundle, folder: Path, copy: str, place: str
+) -> copies.Copy:
+    """Look at a copy of `bundle` in `folder` and record that it was seen.
+
+    copy: its id; "" where nobody knows: then it is found by its place, or is an unknown one.
+    Raises NotFound, Invalid, Tampered: there is no whole copy there. Raises Refused: of another
+    bundle. Raises Unavailable: it cannot be recorded.
+    """
+    found = open_folder(folder, workspace.trust.holder)
+    if found.manifest.digest != bundle.digest:
+        message = f"the bundle in {folder} is another one"
+        raise Refused(message, code="other_bundle", hint="name it with --bundle")
+    where = place or str(folder.resolve())
+    if not copy:
+        here = folder.resolve() == bundle.path.resolve()
+        known = workspace.copies.known(bundle.digest)
+        named = [row.id for row in known if row.place == where and row.kind == "copy"]
+        copy = bundle.digest if here else (named[0] if len(named) == 1 else "")
+    return copies.seen(
+        workspace.copies,
+        bundle.digest,
+        copy,
+        where,
         record=workspace.record,
         now_ms=workspace.clock.now_ms(),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dutchdoor.app import keys
+from dutchdoor.app.attesting import evidence_maker
 from dutchdoor.app.bundles import Bundle
 from dutchdoor.app.enforcing import Enforcement
 from dutchdoor.app.governance import release_of
@@ -152,6 +153,7 @@ def _open_and_write(
         custodians=custodians_here(workspace, bundle),
         record=workspace.record,
         clock=workspace.clock,
+        host=evidence_maker(workspace, _in_force(workspace, bundle).decision),
     )
     holders = workspace.trust.holder
     try:

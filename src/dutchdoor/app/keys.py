@@ -10,16 +10,19 @@ from pathlib import Path
 
 from dutchdoor.access.keys import HashKey
 from dutchdoor.config import Places, missing_hint
+from dutchdoor.custody.identity import kept_at
 from dutchdoor.custody.keyring import (
     CustodianKey,
     FileSigner,
     create_custodian_key,
+    create_folder,
     load_custodian_key,
     load_secret,
     load_signing_key,
     parse_public_line,
 )
 from dutchdoor.custody.model import CustodianPublic, check_name
+from dutchdoor.custody.public import custodian_of, public_line
 from dutchdoor.errors import Invalid, NotFound
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "auditor_path",
     "custodian_names",
     "custodian_path",
+    "custodian_public",
     "ensure_custodian",
     "hash_key",
     "holder",
@@ -39,6 +43,7 @@ __all__ = [
     "outside",
     "outside_path",
     "signer_names",
+    "write_public",
 ]
 
 
@@ -136,20 +141,45 @@ def ensure_custodian(places: Places, name: str) -> CustodianPublic:
     Raises Invalid: the public line is malformed or somebody else's.
     """
     path = custodian_path(places, name)
-    public = path.with_suffix(".pub")
-    if public.is_file():
-        line = parse_public_line(public.read_text())
-        if line.name != name or str(line.kind) != "xwing":
-            raise Invalid(f"{public} is not the custodian key of {name}", code="bad_public_key")
-        return CustodianPublic(line.name, line.data)
+    if path.with_suffix(".pub").is_file():
+        return custodian_public(places, name)
     try:
-        key = load_custodian_key(path)
+        public = kept_at(path).public
     except NotFound:
-        key = create_custodian_key(path, name)
-    public.write_text(key.line() + "\n")
-    return key.public
+        public = create_custodian_key(path, name).public
+    write_public(places, public)
+    return public
+
+
+def custodian_public(places: Places, name: str) -> CustodianPublic:
+    """A custodian's public key, of the `.pub` file: the private one may be on another machine.
+
+    Raises NotFound: there is none. Raises Invalid: it is malformed or somebody else's.
+    """
+    public = custodian_path(places, name).with_suffix(".pub")
+    try:
+        text = public.read_text()
+    except FileNotFoundError as error:
+        hint = "ask this custodian for the file, or make a key: dutchdoor custody add NAME"
+        raise NotFound(f"no key at {public}", code="key_not_found", hint=hint) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"{public} cannot be read", code="bad_public_key") from error
+    found = custodian_of(parse_public_line(text))
+    if found.name != name:
+        raise Invalid(f"{public} is not the custodian key of {name}", code="bad_public_key")
+    return found
+
+
+def write_public(places: Places, public: CustodianPublic) -> Path:
+    """Write a custodian's public line where this workspace looks for it."""
+    path = custodian_path(places, public.name).with_suffix(".pub")
+    create_folder(path.parent)
+    path.write_text(public_line(public) + "\n")
+    return path
 
 
 def local_custodians(places: Places) -> list[CustodianKey]:
-    """The custodians whose private keys are present here."""
-    return [load_custodian_key(custodian_path(places, n)) for n in custodian_names(places)]
+    """The custodians whose private keys are present here, in files that no lock protects."""
+    paths = [custodian_path(places, name) for name in custodian_names(places)]
+    rows = [(path, kept_at(path)) for path in paths]
+    return [load_custodian_key(path, kept.public.kem) for path, kept in rows if not kept.lock]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from dutchdoor.app import keys
+from dutchdoor.app.attesting import host_evidence
 from dutchdoor.app.bundles import Bundle, probe_path
+from dutchdoor.app.ceremonies import Plan, hold
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.config import Places
+from dutchdoor.custody.attestation.model import Grade
+from dutchdoor.custody.attestation.verify import EnrolledHosts
 from dutchdoor.custody.keyring import CustodianKey
+from dutchdoor.custody.messages import OpenRequest
 from dutchdoor.custody.opening import Custodian, gather_releases
 from dutchdoor.custody.replay import FileSeen
 from dutchdoor.errors import NotFound, Refused, Tampered
@@ -24,7 +30,15 @@ _STARTED = f'"kind":"{EntryKind.RUNTIME_STARTED}"'.encode()
 _TAIL_BYTES = 80
 
 
-def answer_opening(workspace: Workspace, bundle: Bundle, request: bytes) -> Opening:
+def answer_opening(
+    workspace: Workspace,
+    bundle: Bundle,
+    request: bytes,
+    *,
+    plan: Plan | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Opening:
     """The releases of the custodians present here, and what the decision demands of the guard.
 
     Each custodian checks the decision in force, the bundle and the request for itself; the release
@@ -34,13 +48,22 @@ def answer_opening(workspace: Workspace, bundle: Bundle, request: bytes) -> Open
     """
     workspace.register.refresh()
     _must_be_counted(workspace, bundle)
-    releases = gather_releases(
-        request,
-        shares=open_folder(bundle.path, workspace.trust.holder).shares,
-        custodians=custodians_here(workspace, bundle),
-        record=workspace.record,
-        clock=workspace.clock,
-    )
+    now_ms = workspace.clock.now_ms()
+    decision = workspace.register.in_force(bundle.digest, now_ms).decision
+    evidence = host_evidence(workspace, decision, OpenRequest.decode(request))
+    if plan is not None:
+        releases = hold(
+            workspace, bundle, request, plan, stopped=stopped, say=say, evidence=evidence
+        )
+    else:
+        releases = gather_releases(
+            request,
+            shares=open_folder(bundle.path, workspace.trust.holder).shares,
+            custodians=custodians_here(workspace, bundle),
+            record=workspace.record,
+            clock=workspace.clock,
+            evidence=evidence,
+        )
     in_force = workspace.register.in_force(bundle.digest, workspace.clock.now_ms())
     decision = in_force.decision
     return Opening(
@@ -51,11 +74,17 @@ def answer_opening(workspace: Workspace, bundle: Bundle, request: bytes) -> Open
         amends=_amends(decision),
         egress_bytes_day_max=decision.terms.runtime.egress_bytes_day_max,
         hardening=decision.terms.runtime.hardening,
+        grade=_grade(workspace, request, evidence),
     )
 
 
 def custodians_here(workspace: Workspace, bundle: Bundle) -> list[Custodian]:
-    """The custodians of `bundle` whose keys are here, each with its own memory and checks."""
+    """The custodians of `bundle` whose keys are here, each with its own memory and checks.
+
+    Keys behind a passphrase, a service or a token are not among them: nobody is here to ask.
+    """
+    # As the bundle is now: its custodians may have been rotated since it was looked up.
+    custody = open_folder(bundle.path, workspace.trust.holder).manifest.custody
     return [
         Custodian(
             key,
@@ -63,10 +92,19 @@ def custodians_here(workspace: Workspace, bundle: Bundle) -> list[Custodian]:
             clock=workspace.clock,
             seen=FileSeen(_seen_path(workspace.places, key)),
             copies=workspace.copies.count,
+            hosts=EnrolledHosts(workspace.trust.hosts),
         )
         for key in keys.local_custodians(workspace.places)
-        if key.key_id in bundle.manifest.custody.custodians
+        if key.key_id in custody.custodians
     ]
+
+
+def _grade(workspace: Workspace, request: bytes, evidence: bytes) -> str:
+    """What the custodians have just verified of this machine, for the entry of the start."""
+    if not evidence:
+        return str(Grade.SOFTWARE)
+    hosts = EnrolledHosts(workspace.trust.hosts)
+    return str(hosts.verify(evidence, OpenRequest.decode(request)).grade)
 
 
 def meter_path(places: Places, bundle: Bundle) -> Path:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dutchdoor.app.bundles import Bundle
+from dutchdoor.app.ceremonies import Plan
 from dutchdoor.app.enforcing import Enforcement
 from dutchdoor.app.gateway import runtime_socket
 from dutchdoor.app.http import answers
@@ -28,11 +29,12 @@ from dutchdoor.app.running import Running, alone, forget_running, write_running
 from dutchdoor.app.stages import RollBacks
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.config import Config
+from dutchdoor.custody.opening import REQUEST_LIFETIME_MS
 from dutchdoor.errors import DutchdoorError, NotInForce, Unavailable
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.runtime.model import RuntimeLimits
-from dutchdoor.runtime.supervisor import RuntimeStarted, RuntimeStopped, Supervisor
+from dutchdoor.runtime.supervisor import Opening, RuntimeStarted, RuntimeStopped, Supervisor
 
 __all__ = ["serve"]
 
@@ -46,10 +48,13 @@ GATEWAY_CANNOT_START = frozenset({3})
 Say = Callable[[str], None]
 
 
-def serve(workspace: Workspace, bundle: Bundle, *, port: int | None, say: Say) -> None:
+def serve(
+    workspace: Workspace, bundle: Bundle, *, port: int | None, say: Say, plan: Plan | None = None
+) -> None:
     """Serve `bundle` until told to stop (SIGTERM or SIGINT).
 
-    port: another than the configuration's; 0 for a free one.
+    port: another than the configuration's; 0 for a free one. plan: each opening is a ceremony with
+    custodians elsewhere; without one, with those whose keys are here.
     Raises NotInForce: no decision in force lets anybody in. Raises Refused: a server runs here
     already. Raises Unavailable: the port is taken, or the runtime cannot start.
     """
@@ -58,16 +63,22 @@ def serve(workspace: Workspace, bundle: Bundle, *, port: int | None, say: Say) -
     places = workspace.places
     places.run.mkdir(mode=0o700, exist_ok=True)
     with alone(places), _listen(workspace.config, port) as listening:
-        asyncio.run(_Service(workspace, bundle, listening, say).run())
+        asyncio.run(_Service(workspace, bundle, listening, say, plan).run())
 
 
 class _Service:
     """One bundle served: what should run, what runs, and how the one becomes the other."""
 
     def __init__(
-        self, workspace: Workspace, bundle: Bundle, listening: socket.socket, say: Say
+        self,
+        workspace: Workspace,
+        bundle: Bundle,
+        listening: socket.socket,
+        say: Say,
+        plan: Plan | None,
     ) -> None:
         self._workspace = workspace
+        self._plan = plan
         self._bundle = bundle
         self._listening = listening
         self._say = say
@@ -94,6 +105,9 @@ class _Service:
             gone = asyncio.create_task(self._gateway.given_up())
             # No key is released for a gateway that cannot serve: wrong policies, no database.
             await self._wait_gateway(gone)
+            if self._plan is not None:
+                # Custodians may take hours; the server can be asked how it is, and stopped.
+                self._announce()
             # The first opening must succeed: an operator at the terminal wants to hear why not.
             await self._open(self._wanted())
             self._say(f"serving {self._bundle.name} at {self._url}")
@@ -185,12 +199,13 @@ class _Service:
             socket_path=self._socket_path,
             config=self._workspace.config.runtime,
             limits=_runtime_limits(self._workspace.config),
-            open_bundle=lambda request: answer_opening(self._workspace, self._bundle, request),
+            open_bundle=self._answer,
             on_started=self._started,
             on_stopped=self._stopped,
             log=sys.stderr.fileno(),
             meter=meter_path(self._workspace.places, self._bundle),
             demanded=decision.terms.runtime.hardening,
+            opening_ms=REQUEST_LIFETIME_MS if self._plan is None else self._plan.lifetime_ms,
         )
         started = await asyncio.to_thread(supervisor.start)
         self._supervisor = supervisor
@@ -198,6 +213,16 @@ class _Service:
         self._said = ""
         self._say(f"the runtime is open under {started.decision}: {', '.join(started.hardening)}")
         self._announce()
+
+    def _answer(self, request: bytes) -> Opening:
+        return answer_opening(
+            self._workspace,
+            self._bundle,
+            request,
+            plan=self._plan,
+            stopped=self._stop.is_set,
+            say=self._say,
+        )
 
     async def _close(self, reason: str) -> None:
         supervisor, self._supervisor = self._supervisor, None
@@ -220,6 +245,7 @@ class _Service:
             "decision": started.decision,
             "hardening": list(started.hardening),
             "probe": started.probe,
+            "grade": started.grade,
         }
         self._record(EntryKind.RUNTIME_STARTED, body)
 

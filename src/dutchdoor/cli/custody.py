@@ -1,4 +1,4 @@
-"""`dutchdoor custody …`: which keys are here, and which copies are known."""
+"""`dutchdoor custody …`: its commands by file, and the copies of bundles that are known."""
 
 from __future__ import annotations
 
@@ -7,64 +7,22 @@ from typing import Annotated
 
 import typer
 
-from dutchdoor.app import keys
-from dutchdoor.app.bundles import bundle_names, find_bundle
-from dutchdoor.app.copying import copy_bundle, record_copy, record_destroyed
+from dutchdoor.app.bundles import find_bundle
+from dutchdoor.app.copying import check_in, copy_bundle, record_copy, record_destroyed
 from dutchdoor.app.workspace import open_workspace
+from dutchdoor.cli import ceremonies, custody_changes, custody_keys, granting
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.clock import to_iso
-from dutchdoor.custody.keyring import load_custodian_key
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Custodians, their keys, and copies of bundles.", no_args_is_help=True)
 
 
-@app.command("add")
-@command
-def add(
-    name: Annotated[str, typer.Argument(help="The custodian's name.")],
-    workspace: WorkspaceOption = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Make a custodian's key here. Its public line is what bundles are sealed to."""
-    opened = open_workspace(places_of(workspace))
-    public = keys.ensure_custodian(opened.places, name)
-    path = keys.custodian_path(opened.places, name)
-    Output(json_output).data(
-        {"custodian": name, "key": public.key_id, "public": str(path.with_suffix(".pub"))},
-        f"{name}: {public.key_id}\n  private key: {path}",
-    )
-
-
-@app.command("list")
-@command
-def list_custodians(workspace: WorkspaceOption = None, json_output: JsonOption = False) -> None:
-    """List the custodians' private keys present here, and what they open together."""
-    opened = open_workspace(places_of(workspace))
-    present = {
-        load_custodian_key(keys.custodian_path(opened.places, name)).key_id: name
-        for name in keys.custodian_names(opened.places)
-    }
-    rows, lines = [], [f"{name}: {key_id}" for key_id, name in present.items()]
-    for name in bundle_names(opened.places):
-        custody = find_bundle(opened, name).manifest.custody
-        here = [present[key_id] for key_id in custody.custodians if key_id in present]
-        quorum = len(here) >= custody.threshold
-        rows.append(
-            {
-                "bundle": name,
-                "threshold": custody.threshold,
-                "custodians": list(custody.custodians),
-                "present": here,
-                "quorum_present": quorum,
-            }
-        )
-        lines.append(
-            f"bundle {name}: {custody.threshold} of {len(custody.custodians)} needed, "
-            f"{len(here)} present here" + (" (a quorum)" if quorum else "")
-        )
-    Output(json_output).data(rows, "\n".join(lines) or "no custodians here yet")
+custody_keys.register(app)
+ceremonies.register(app)
+granting.register(app)
+custody_changes.register(app)
 
 
 BundleOption = Annotated[
@@ -79,17 +37,64 @@ def copies(
     workspace: WorkspaceOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """List the copies of a bundle that the log knows of, the sealed one itself among them."""
-    opened = open_workspace(places_of(workspace))
-    rows = opened.copies.known(find_bundle(opened, bundle).digest)
-    Output(json_output).data(
+    """List the copies of a bundle that the log knows of, the sealed one itself among them.
+
+    Exit code 1 where one was seen that nobody had recorded, or nobody looked at one for too long.
+    """
+    opened, output = open_workspace(places_of(workspace)), Output(json_output)
+    rows, now_ms = opened.copies.known(find_bundle(opened, bundle).digest), opened.clock.now_ms()
+    alarming = [row for row in rows if row.kind == "unknown" or row.lost(now_ms)]
+    output.data(
         [
-            {"copy": row.id, "kind": row.kind, "place": row.place, "made_ms": row.made_ms}
+            {
+                "copy": row.id,
+                "kind": row.kind,
+                "place": row.place,
+                "made_ms": row.made_ms,
+                "seen_ms": row.seen_ms,
+                "known": row.kind != "unknown",
+                "lost": row.lost(now_ms),
+            }
             for row in rows
         ],
-        "\n".join(f"{to_iso(r.made_ms)[:10]} {r.kind}: {r.place}  {r.id}" for r in rows)
+        "\n".join(
+            ("ALERT " if row in alarming else "")
+            + f"{to_iso(row.made_ms)[:10]} {row.kind}: {row.place}  {row.id}"
+            + ("" if row.kind == "package" else f", seen {to_iso(row.seen_ms)[:10]}")
+            for row in rows
+        )
         or "no copies are known",
     )
+    if alarming:
+        output.note(
+            "look for each ALERT: it was seen and never recorded, or not seen for a quarter"
+        )
+        raise typer.Exit(1)
+
+
+@app.command("check-in")
+@command
+def check_in_copy(
+    folder: Annotated[Path, typer.Argument(help="The sealed folder of the copy.")],
+    copy_id: Annotated[
+        str, typer.Option("--copy", help="Its id, as 'custody copies' lists it.")
+    ] = "",
+    place: Annotated[str, typer.Option(help="Where it is, in words; default: the path.")] = "",
+    bundle: BundleOption = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Look at a copy where it lies, and record that it was seen. Exit code 1: nobody knew of it."""
+    opened, output = open_workspace(places_of(workspace)), Output(json_output)
+    row = check_in(opened, find_bundle(opened, bundle), folder, copy_id, place)
+    known = row.kind != "unknown"
+    output.data(
+        {"copy": row.id, "place": row.place, "known": known},
+        f"seen: {row.place}  {row.id}" if known else f"ALERT unknown copy: {row.place}  {row.id}",
+    )
+    if not known:
+        output.note("it counts as a copy from now on; where it is gone: custody destroyed COPY")
+        raise typer.Exit(1)
 
 
 @app.command("copy")

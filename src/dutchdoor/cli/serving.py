@@ -9,10 +9,12 @@ import typer
 
 from dutchdoor.app.background import readiness, start_background, stop_background
 from dutchdoor.app.bundles import find_bundle
+from dutchdoor.app.ceremonies import Plan
 from dutchdoor.app.example import EXAMPLE_NAME, write_example_model
 from dutchdoor.app.running import find_running
 from dutchdoor.app.serving import serve as serve_bundle
 from dutchdoor.app.workspace import open_workspace
+from dutchdoor.cli.ceremonies import ExpiresOption, lifetime_ms_of
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 
 __all__ = ["register"]
@@ -48,6 +50,11 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Another port than the configuration's; 0 for a free one.")
     ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(help="Ask custodians elsewhere to open it, and why: dutchdoor custody."),
+    ] = None,
+    expires: ExpiresOption = "1h",
     workspace: WorkspaceOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -58,13 +65,15 @@ def serve(
     found = find_bundle(opened, bundle)
     if background:
         output.note("starting; its own output goes to run/serve.log")
-        running = start_background(places, found.name, port)
+        asked = () if reason is None else ("--reason", reason, "--expires", expires)
+        running = start_background(places, found.name, port, asked)
         output.data(
             {"url": running.url, "bundle": found.digest, "supervisor": running.supervisor_pid},
             f"serving {found.name} at {running.url}",
         )
         return
-    serve_bundle(opened, found, port=port, say=output.note)
+    plan = None if reason is None else Plan("serve", reason, lifetime_ms_of(expires))
+    serve_bundle(opened, found, port=port, say=output.note, plan=plan)
 
 
 @command

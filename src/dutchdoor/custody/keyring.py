@@ -1,6 +1,7 @@
 """Key files: private keys at rest, readable by their owner alone.
 
-A key file is five lines of text: the format's name, then `kind`, `name`, `public` and `secret`.
+A key file is five lines of text: the format's name, then `kind`, `name`, `public` and `secret`;
+one behind a lock has a sixth (`identity.py`).
 The folder has mode 0700 and the file 0600; looser ones are refused, because a key that others
 could read is no longer a key. A file is never overwritten: a lost key cannot be made again.
 `docs/spec/opening.md` gives the form of both the file and the public line.
@@ -12,21 +13,22 @@ import contextlib
 import os
 import secrets
 import stat
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dutchdoor.custody.fields import BAD_FIELD, base64_text, bytes_of
-from dutchdoor.custody.hpke import SEED_BYTES, PrivateKey
-from dutchdoor.custody.model import (
-    XWING_PUBLIC_BYTES,
-    CustodianPublic,
-    CustodyLimits,
-    check_name,
+from dutchdoor.custody.hpke import SEED_BYTES, X25519_SEED_BYTES, ClassicalKey, PrivateKey
+from dutchdoor.custody.model import CustodianPublic, CustodyLimits, Kem, check_name
+from dutchdoor.custody.public import (
+    PUBLIC_LENGTH,
+    KeyKind,
+    PublicKey,
+    parse_public_line,
+    public_line,
 )
-from dutchdoor.errors import Invalid, NotFound, Refused
+from dutchdoor.errors import Invalid, NotFound, Refused, Unavailable
 from dutchdoor.evidence.statement import key_id
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "FileSigner",
     "KeyKind",
     "PublicKey",
+    "bad_key_file",
     "create_custodian_key",
     "create_folder",
     "create_secret",
@@ -42,45 +45,23 @@ __all__ = [
     "load_secret",
     "load_signing_key",
     "parse_public_line",
+    "read_key_file",
+    "write_key_file",
 ]
 
 FILE_FORMAT = "dutchdoor-key-1"
-LINE_FORMAT = "dutchdoor-public-1"
 _SECRET_BYTES = 32
 _ED25519_BYTES = 32
-
-
-class KeyKind(StrEnum):
-    """What a key file holds."""
-
-    SIGNING = "ed25519"
-    CUSTODIAN = "xwing"
-    SECRET = "secret"  # noqa: S105 - the kind's name, no secret
 
 
 _SECRET_LENGTH = {
     KeyKind.SIGNING: _ED25519_BYTES,
     KeyKind.CUSTODIAN: SEED_BYTES,
+    KeyKind.CLASSICAL: X25519_SEED_BYTES,
+    # The secret never leaves its token: a file cannot hold one.
+    KeyKind.TOKEN: 0,
     KeyKind.SECRET: _SECRET_BYTES,
 }
-_PUBLIC_LENGTH = {
-    KeyKind.SIGNING: _ED25519_BYTES,
-    KeyKind.CUSTODIAN: XWING_PUBLIC_BYTES,
-    KeyKind.SECRET: 0,
-}
-
-
-@dataclass(frozen=True)
-class PublicKey:
-    """A key's public part, as one line of text carries it."""
-
-    kind: KeyKind
-    name: str
-    data: bytes
-
-    def line(self) -> str:
-        """`dutchdoor-public-1 KIND NAME BASE64`, without a newline."""
-        return f"{LINE_FORMAT} {self.kind} {self.name} {base64_text(self.data)}"
 
 
 class FileSigner:
@@ -115,14 +96,16 @@ class FileSigner:
 
 
 class CustodianKey:
-    """A custodian's X-Wing key from a key file: opens the shares that were wrapped to it."""
+    """A custodian's key from a key file: opens the shares that were wrapped to it."""
 
-    __slots__ = ("_name", "_private")
+    __slots__ = ("_kem", "_name", "_private")
 
-    def __init__(self, name: str, seeds: bytes) -> None:
-        """name: whose key it is. seeds: 96 secret bytes."""
+    def __init__(self, name: str, seeds: bytes, kem: Kem = Kem.XWING) -> None:
+        """name: whose key it is. seeds: secret, 96 bytes, 32 of X25519."""
+        assert kem is not Kem.P256, "a token's key is in no file"
         self._name = check_name(name)
-        self._private = PrivateKey(seeds)
+        self._kem = kem
+        self._private = PrivateKey(seeds) if kem is Kem.XWING else ClassicalKey(seeds)
 
     @property
     def name(self) -> str:
@@ -131,7 +114,7 @@ class CustodianKey:
     @property
     def public(self) -> CustodianPublic:
         """The public part, to wrap shares to."""
-        return CustodianPublic(self._name, self._private.public_key)
+        return CustodianPublic(self._name, self._private.public_key, self._kem)
 
     @property
     def key_id(self) -> str:
@@ -139,7 +122,7 @@ class CustodianKey:
 
     def line(self) -> str:
         """The public part as one line of text."""
-        return PublicKey(KeyKind.CUSTODIAN, self._name, self._private.public_key).line()
+        return public_line(self.public)
 
     def open(self, sealed: bytes, info: bytes) -> bytes | None:
         """What was sealed to this key under `info`, or None."""
@@ -203,13 +186,13 @@ def load_signing_key(path: Path) -> FileSigner:
     return signer
 
 
-def load_custodian_key(path: Path) -> CustodianKey:
-    """The custodian's key in the file at `path`.
+def load_custodian_key(path: Path, kem: Kem = Kem.XWING) -> CustodianKey:
+    """The custodian's key in the file at `path`, which no lock protects.
 
     Raises NotFound: no such file. Raises Refused: others may read it. Raises Invalid: malformed.
     """
-    name, public, secret = _read(path, KeyKind.CUSTODIAN)
-    key = CustodianKey(name, secret)
+    name, public, secret = _read(path, KeyKind(str(kem)))
+    key = CustodianKey(name, secret, kem)
     _check_pair(path, key.public.public_key, public)
     return key
 
@@ -222,28 +205,7 @@ def load_secret(path: Path) -> bytes:
     return _read(path, KeyKind.SECRET)[2]
 
 
-def parse_public_line(text: str) -> PublicKey:
-    """The public key of one line (unverified): it says whose it claims to be, no more.
-
-    Raises Invalid: not such a line.
-    """
-    try:
-        form, kind_text, name, encoded = text.strip().split(" ")
-        kind, data = KeyKind(kind_text), bytes_of(encoded)
-    except (ValueError, *BAD_FIELD) as error:
-        raise _bad_line() from error
-    if form != LINE_FORMAT or not data or len(data) != _PUBLIC_LENGTH[kind]:
-        raise _bad_line()
-    return PublicKey(kind, check_name(name), data)
-
-
-def _bad_line() -> Invalid:
-    hint = f"a public key is one line: {LINE_FORMAT} KIND NAME BASE64"
-    return Invalid("not a public key line", code="bad_public_key", hint=hint)
-
-
 def _write_new(path: Path, kind: KeyKind, name: str, public: bytes, secret: bytes) -> None:
-    folder = create_folder(path.parent)
     lines = (
         FILE_FORMAT,
         f"kind: {kind}",
@@ -251,19 +213,36 @@ def _write_new(path: Path, kind: KeyKind, name: str, public: bytes, secret: byte
         f"public: {base64_text(public)}",
         f"secret: {base64_text(secret)}",
     )
+    write_key_file(path, lines)
+
+
+def write_key_file(path: Path, lines: Sequence[str], *, replace: bool = False) -> None:
+    """Write a key file of `lines`, whole or not at all.
+
+    replace: in the place of an older file that holds the same key behind another lock.
+    Raises Refused: there is one already, or its folder is open to others. Raises Unavailable.
+    """
+    folder = create_folder(path.parent)
     draft = folder / f".{path.name}.{secrets.token_hex(8)}"
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write("".join(line + "\n" for line in lines).encode())
             file.flush()
             os.fsync(file.fileno())
-        # A hard link appears whole or not at all and, unlike a rename, never replaces a key.
-        os.link(draft, path, follow_symlinks=False)
+        if replace:
+            draft.rename(path)
+        else:
+            # A hard link appears whole or not at all and, unlike a rename, never replaces a key.
+            os.link(draft, path, follow_symlinks=False)
     except FileExistsError as error:
         message = f"there is a key at {path} already"
         hint = "choose another name; move the old key away only if nothing was sealed with it"
         raise Refused(message, code="key_exists", hint=hint) from error
+    except OSError as error:
+        message = f"the key cannot be written: {error.strerror}"
+        hint = "make room on the disk; no key was made"
+        raise Unavailable(message, code="key_not_written", hint=hint) from error
     finally:
         draft.unlink(missing_ok=True)
     _sync_folder(folder)
@@ -277,7 +256,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _read(path: Path, kind: KeyKind) -> tuple[str, bytes, bytes]:
+def read_key_file(path: Path) -> bytes:
+    """The bytes of a key file that is its owner's alone (unverified).
+
+    Raises NotFound: no such file. Raises Refused: others may read it. Raises Invalid: too long.
+    """
     limit = CustodyLimits().key_file_bytes_max
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -296,8 +279,12 @@ def _read(path: Path, kind: KeyKind) -> tuple[str, bytes, bytes]:
         _check_mode(path.parent, path.parent.stat())
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise _bad_file(path)
-    return _parse(path, data, kind)
+        raise bad_key_file(path)
+    return data
+
+
+def _read(path: Path, kind: KeyKind) -> tuple[str, bytes, bytes]:
+    return _parse(path, read_key_file(path), kind)
 
 
 def _parse(path: Path, data: bytes, kind: KeyKind) -> tuple[str, bytes, bytes]:
@@ -309,14 +296,14 @@ def _parse(path: Path, data: bytes, kind: KeyKind) -> tuple[str, bytes, bytes]:
         public, secret = bytes_of(fields[2][1]), bytes_of(fields[3][1])
     except (ValueError, IndexError, *BAD_FIELD):
         # The cause is cut: its text could quote the secret line.
-        raise _bad_file(path) from None
+        raise bad_key_file(path) from None
     if not well_formed:
-        raise _bad_file(path)
+        raise bad_key_file(path)
     if found is not kind:
         message = f"the key at {path} is of kind {found}, {kind} is needed"
         raise Invalid(message, code="bad_key_file", hint="name the right file")
-    if len(secret) != _SECRET_LENGTH[kind] or len(public) != _PUBLIC_LENGTH[kind]:
-        raise _bad_file(path)
+    if len(secret) != _SECRET_LENGTH[kind] or len(public) != PUBLIC_LENGTH[kind]:
+        raise bad_key_file(path)
     return name, public, secret
 
 
@@ -325,10 +312,10 @@ _FIELDS = ["kind", "name", "public", "secret"]
 
 def _check_pair(path: Path, derived: bytes, written: bytes) -> None:
     if derived != written:
-        raise _bad_file(path)
+        raise bad_key_file(path)
 
 
-def _bad_file(path: Path) -> Invalid:
+def bad_key_file(path: Path) -> Invalid:
     hint = "restore the file from a backup; a key cannot be repaired"
     return Invalid(f"{path} is not a key file of ours", code="bad_key_file", hint=hint)
 

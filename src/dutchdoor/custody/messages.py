@@ -1,6 +1,8 @@
-"""The two messages of an opening: what a runtime asks, and what one custodian answers.
+"""The messages of an opening: what a runtime asks, and what one custodian answers.
 
-Both are canonical JSON, so that each has one digest; both are read from unverified bytes.
+In a ceremony across machines the question travels with all that a custodian needs to judge it
+(`Ceremony`), and the answer with a proof that the share is the right one (`ShareGrant`).
+All are canonical JSON, so that each has one digest; all are read from unverified bytes.
 `docs/spec/opening.md` shows them.
 """
 
@@ -19,7 +21,7 @@ from dutchdoor.custody.model import (
 from dutchdoor.errors import Invalid
 from dutchdoor.ids import BundleDigest, DecisionId
 
-__all__ = ["NONCE_BYTES", "OpenRequest", "ShareRelease"]
+__all__ = ["NONCE_BYTES", "Ceremony", "OpenRequest", "ShareGrant", "ShareRelease"]
 
 NONCE_BYTES = 32
 _VERSION = 1
@@ -110,10 +112,72 @@ class ShareRelease:
         }
 
 
+@dataclass(frozen=True)
+class ShareGrant:
+    """A release that travels by file or HTTP. release: canonical bytes of a `ShareRelease`.
+
+    proof: by the share's own key over those bytes, 64 bytes; b"" for bundles without proof keys.
+    """
+
+    release: bytes
+    proof: bytes
+
+    def encode(self) -> bytes:
+        """The canonical bytes."""
+        value = {"kind": "share_grant", "v": _VERSION, "proof": fields.base64_text(self.proof)}
+        return canonical.encode({**value, "release": fields.base64_text(self.release)})
+
+    @classmethod
+    def decode(cls, data: bytes) -> ShareGrant:
+        """The grant of `data` (unverified bytes).
+
+        Raises Invalid: too long, not canonical, or a field missing or wrong.
+        """
+        return _decode(data, _grant, "share_grant", "bad_grant")
+
+
+@dataclass(frozen=True)
+class Ceremony:
+    """What is carried to the custodians: the request, and what they judge it by.
+
+    request: canonical bytes of an `OpenRequest`. entry: index of its `key_requested` in the log.
+    manifest, shares: of the bundle, as its holder signed them; unverified until compared.
+    evidence: what the host that asks shows of itself; b"", and then left out, for nothing.
+    """
+
+    request: bytes
+    entry: int
+    manifest: bytes
+    shares: bytes
+    evidence: bytes = b""
+
+    def encode(self) -> bytes:
+        """The canonical bytes."""
+        value = {"kind": "opening_ceremony", "v": _VERSION, "entry": self.entry}
+        parts = {"request": self.request, "manifest": self.manifest, "shares": self.shares}
+        parts |= {"evidence": self.evidence} if self.evidence else {}
+        return canonical.encode(
+            {**value, **{name: fields.base64_text(data) for name, data in parts.items()}}
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Ceremony:
+        """The ceremony of `data` (unverified bytes).
+
+        Raises Invalid: too long, not canonical, or a field missing or wrong.
+        """
+        largest = CustodyLimits().ceremony_bytes_max
+        return _decode(data, _ceremony, "opening_ceremony", "bad_ceremony", largest)
+
+
 def _decode(
-    data: bytes, read: Callable[[dict[str, Any]], _Message], kind: str, code: str
+    data: bytes,
+    read: Callable[[dict[str, Any]], _Message],
+    kind: str,
+    code: str,
+    largest: int = CustodyLimits().message_bytes_max,
 ) -> _Message:
-    if len(data) > CustodyLimits().message_bytes_max:
+    if len(data) > largest:
         raise Invalid(f"too long for a {kind}", code=code)
     value = canonical.parse(data)
     try:
@@ -150,4 +214,18 @@ def _release(value: dict[str, Any]) -> ShareRelease:
         index=fields.count(value["index"]),
         threshold=fields.count(value["threshold"]),
         sealed=fields.bytes_of(value["sealed"]),
+    )
+
+
+def _grant(value: dict[str, Any]) -> ShareGrant:
+    return ShareGrant(fields.bytes_of(value["release"]), fields.bytes_of(value["proof"]))
+
+
+def _ceremony(value: dict[str, Any]) -> Ceremony:
+    return Ceremony(
+        request=fields.bytes_of(value["request"]),
+        entry=fields.count(value["entry"]),
+        manifest=fields.bytes_of(value["manifest"]),
+        shares=fields.bytes_of(value["shares"]),
+        evidence=fields.bytes_of(value["evidence"]) if "evidence" in value else b"",
     )

@@ -7,8 +7,10 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NoReturn
 
+from dutchdoor.custody.secret_memory import SecretMemory
 from dutchdoor.errors import Invalid
 
 __all__ = [
@@ -17,12 +19,30 @@ __all__ = [
     "ContentKey",
     "CustodianPublic",
     "CustodyLimits",
+    "Kem",
     "check_name",
-    "xwing_key_id",
 ]
 
 CONTENT_KEY_BYTES = 32
 XWING_PUBLIC_BYTES = 1216  # ML-KEM-768 encapsulation key (1184), then X25519 public key (32).
+
+
+class Kem(StrEnum):
+    """How something is sealed to a custodian's key.
+
+    xwing: hybrid, also against a quantum computer; the default. x25519: keys of age. p256: keys
+    that live in a token, which cannot do more yet.
+    """
+
+    XWING = "xwing"
+    X25519 = "x25519"
+    P256 = "p256"
+
+    @property
+    def public_bytes(self) -> int:
+        """How long a public key is."""
+        return {"xwing": XWING_PUBLIC_BYTES, "x25519": 32, "p256": 65}[self]
+
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
@@ -34,6 +54,8 @@ class CustodyLimits:
     custodians_max: SLIP-39 has 16 share indices. request_lifetime_ms_max: an opening takes
     seconds; a request that lives longer only helps who stole it. clock_skew_ms_max: how far in
     the future a request may have been made. seen_requests_max: unexpired requests remembered.
+    ceremony_lifetime_ms_max: people on several machines need hours; theirs is recorded first.
+    ceremony_bytes_max: a request with the bundle's manifest and shares.
     """
 
     custodians_max: int = 16
@@ -41,6 +63,8 @@ class CustodyLimits:
     shares_file_bytes_max: int = 131_072
     message_bytes_max: int = 16_384
     request_lifetime_ms_max: int = 300_000
+    ceremony_lifetime_ms_max: int = 86_400_000
+    ceremony_bytes_max: int = 16 << 20
     clock_skew_ms_max: int = 5_000
     seen_requests_max: int = 10_000
 
@@ -48,27 +72,36 @@ class CustodyLimits:
 class ContentKey:
     """The 32-byte key of one bundle, in memory only: it never prints, compares in constant time.
 
+    Its own memory is secret where the kernel has that (`secret_memory.py`).
+
     Python may have copied the bytes before they came here; `wipe` clears this copy alone.
     """
 
-    __slots__ = ("_data",)
+    __slots__ = ("_data", "_memory")
 
     def __init__(self, data: bytes | bytearray) -> None:
         assert len(data) == CONTENT_KEY_BYTES, "a content key has 32 bytes"
-        self._data = bytearray(data)
+        self._memory = SecretMemory(CONTENT_KEY_BYTES)
+        self._data = self._memory.view
+        self._data[:] = data
 
     @classmethod
     def generate(cls) -> ContentKey:
         """A new random key."""
         return cls(secrets.token_bytes(CONTENT_KEY_BYTES))
 
-    def reveal(self) -> bytearray:
+    @property
+    def memory(self) -> str:
+        """What kind of memory it lives in: `secret`, `locked` or `plain`."""
+        return self._memory.kind
+
+    def reveal(self) -> memoryview:
         """The key's own bytes, not a copy: for a cipher, never for a message or a file."""
         return self._data
 
     def wipe(self) -> None:
         """Overwrite this copy with zeros; the key opens nothing afterwards."""
-        self._data[:] = bytes(CONTENT_KEY_BYTES)
+        self._memory.wipe()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ContentKey) and hmac.compare_digest(self._data, other._data)
@@ -87,21 +120,17 @@ class ContentKey:
 
 @dataclass(frozen=True)
 class CustodianPublic:
-    """A custodian's name and X-Wing public key (1,216 bytes): whom a share is wrapped to."""
+    """A custodian's name and public key: whom a share is wrapped to."""
 
     name: str
     public_key: bytes
+    kem: Kem = Kem.XWING
 
     @property
     def key_id(self) -> str:
-        """`xwing:` and the first 16 hexadecimal digits of the key's SHA-256."""
-        return xwing_key_id(self.public_key)
-
-
-def xwing_key_id(public_key: bytes) -> str:
-    """`xwing:` and the first 16 hexadecimal digits of SHA-256 of `public_key` (1,216 bytes)."""
-    assert len(public_key) == XWING_PUBLIC_BYTES, "an X-Wing public key has 1,216 bytes"
-    return "xwing:" + hashlib.sha256(public_key).hexdigest()[:16]
+        """The kind, for instance `xwing`, `:`, and 16 hexadecimal digits of the key's SHA-256."""
+        assert len(self.public_key) == self.kem.public_bytes, "a key of another kind"
+        return f"{self.kem}:{hashlib.sha256(self.public_key).hexdigest()[:16]}"
 
 
 def check_name(name: str) -> str:

@@ -19,30 +19,35 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dutchdoor.clock import Clock
-from dutchdoor.custody.demands import check_custody
-from dutchdoor.custody.hpke import PrivateKey, seal_to
-from dutchdoor.custody.keyring import CustodianKey
-from dutchdoor.custody.messages import NONCE_BYTES, OpenRequest, ShareRelease
-from dutchdoor.custody.model import ContentKey, CustodyLimits
-from dutchdoor.custody.ports import CountCopies, DecisionsInForce, InForce, Record, Seen
+from dutchdoor.custody.attestation.ports import HostEvidenceMaker
+from dutchdoor.custody.custodian import Agreement, Custodian, check_fresh, other_bundle
+from dutchdoor.custody.hpke import PrivateKey
+from dutchdoor.custody.messages import NONCE_BYTES, OpenRequest, ShareGrant, ShareRelease
+from dutchdoor.custody.model import ContentKey
+from dutchdoor.custody.ports import (
+    Record,
+)
+from dutchdoor.custody.proof import is_proven
 from dutchdoor.custody.shares import (
     WrappedShares,
     combine,
     read_share,
-    unwrap_share,
 )
-from dutchdoor.errors import DutchdoorError, Invalid, NotInForce, Refused, Tampered
-from dutchdoor.evidence.model import Entry, EntryKind, Recorded
+from dutchdoor.errors import DutchdoorError, Invalid, Refused, Tampered
+from dutchdoor.evidence.model import Entry, EntryKind
 from dutchdoor.ids import BundleDigest, DecisionId
 
 __all__ = [
+    "REQUEST_LIFETIME_MS",
     "Agreement",
     "Custodian",
     "Opened",
     "Opening",
     "QuorumTerms",
+    "check_grant",
     "gather_releases",
     "open_with_quorum",
+    "release_entry",
 ]
 
 REQUEST_LIFETIME_MS = 60_000
@@ -61,128 +66,11 @@ class QuorumTerms:
     custodians: tuple[str, ...]
 
 
-class Agreement(NamedTuple):
-    """A custodian would release its share: no secret yet, only what the entry will say."""
-
-    custodian: str
-    request: str
-    runtime_key: str
-    decision: DecisionId
-    decision_index: int
-
-
 class Opened(NamedTuple):
     """A content key, and the decision under which the custodians released it."""
 
     key: ContentKey
     decision: DecisionId
-
-
-class Custodian:
-    """One custodian with its key: agrees and releases only what it has verified itself."""
-
-    def __init__(
-        self,
-        key: CustodianKey,
-        *,
-        decisions: DecisionsInForce,
-        clock: Clock,
-        seen: Seen,
-        copies: CountCopies | None = None,
-    ) -> None:
-        """copies: how many copies of a bundle are known; None where nobody counts them."""
-        self._key = key
-        self._copies = copies
-        self._decisions = decisions
-        self._clock = clock
-        self._seen = seen
-
-    @property
-    def key_id(self) -> str:
-        return self._key.key_id
-
-    @property
-    def name(self) -> str:
-        return self._key.name
-
-    def agree(self, request: bytes, shares: WrappedShares) -> Agreement:
-        """What this custodian would put its share under; nothing leaves it yet.
-
-        request: unverified bytes. shares: unverified; the share itself proves its bundle.
-        Raises NotInForce: no decision in force names this bundle. Raises Refused: stale or
-        replayed request, another bundle, not a custodian of it. Raises Invalid: malformed.
-        """
-        parsed, in_force = self._check(request, shares)
-        unwrap_share(shares, self._key)
-        return Agreement(
-            custodian=self.key_id,
-            request=parsed.digest,
-            runtime_key=parsed.runtime_key,
-            decision=in_force.decision.id,
-            decision_index=in_force.index,
-        )
-
-    def release(self, request: bytes, shares: WrappedShares, recorded: Recorded) -> ShareRelease:
-        """This custodian's share, sealed to the runtime's key.
-
-        recorded: the durable entry `key_released` that names this request, decision, custodian.
-        Raises as `agree` does; Refused besides: the entry does not say so.
-        """
-        parsed, in_force = self._check(request, shares)
-        self._check_recorded(recorded, parsed, in_force)
-        share = unwrap_share(shares, self._key)
-        # Remembered before it leaves: a crash here costs a new request, never a second release.
-        self._seen.remember(parsed.digest, parsed.expires_ms, self._clock.now_ms())
-        draft = ShareRelease(
-            bundle=parsed.bundle,
-            request=parsed.digest,
-            decision=in_force.decision.id,
-            custodian=self.key_id,
-            index=share.index,
-            threshold=share.threshold,
-            sealed=b"",
-        )
-        sealed = seal_to(parsed.public_key, share.words.encode(), draft.info())
-        return ShareRelease(**{**vars(draft), "sealed": sealed})
-
-    def _check(self, request: bytes, shares: WrappedShares) -> tuple[OpenRequest, InForce]:
-        parsed, now_ms = OpenRequest.decode(request), self._clock.now_ms()
-        _check_fresh(parsed, now_ms)
-        if self._seen.holds(parsed.digest, now_ms):
-            raise Refused(
-                "this request was answered already",
-                code="request_replayed",
-                hint="let the runtime make a new request",
-            )
-        if shares.bundle != parsed.bundle:
-            raise _other_bundle()
-        in_force = self._decisions.in_force(parsed.bundle, now_ms)
-        # The register has said so already; a custodian trusts no register with its share.
-        if in_force.decision.bundle != parsed.bundle:
-            raise _other_bundle()
-        if not in_force.decision.not_before_ms <= now_ms < in_force.decision.ends_ms:
-            raise NotInForce(
-                "the decision is not in force now",
-                code="decision_not_in_force",
-                hint="propose a decision whose dates include today",
-            )
-        known = None if self._copies is None else self._copies(parsed.bundle)
-        check_custody(in_force.decision.terms.custody, shares, known)
-        return parsed, in_force
-
-    def _check_recorded(self, recorded: Recorded, request: OpenRequest, in_force: InForce) -> None:
-        entry = Entry.decode(recorded.data)
-        body = entry.body
-        named = [body.get(name) for name in ("bundle", "request", "runtime_key", "decision")]
-        wanted = [request.bundle, request.digest, request.runtime_key, in_force.decision.id]
-        custodians = body.get("custodians")
-        listed = isinstance(custodians, list) and self.key_id in custodians
-        if entry.kind is not EntryKind.KEY_RELEASED or named != wanted or not listed:
-            raise Refused(
-                "no entry of the log names this release",
-                code="not_recorded",
-                hint="record the release first; what is not recorded does not happen",
-            )
 
 
 class Opening:
@@ -191,9 +79,10 @@ class Opening:
     def __init__(
         self, bundle: BundleDigest, clock: Clock, *, lifetime_ms: int = REQUEST_LIFETIME_MS
     ) -> None:
-        """bundle: what to open. lifetime_ms: at most 300,000."""
+        """bundle: what to open. lifetime_ms: at most 300,000; a day in a ceremony."""
         self._private: PrivateKey | None = PrivateKey.ephemeral()
         self._clock = clock
+        self._lifetime_ms = lifetime_ms
         now_ms = clock.now_ms()
         self._request = OpenRequest(
             bundle=bundle,
@@ -220,9 +109,9 @@ class Opening:
         if private is None:
             message = "this opening was used already"
             raise Refused(message, code="request_replayed", hint="make a new request")
-        _check_fresh(self._request, self._clock.now_ms())
+        check_fresh(self._request, self._clock.now_ms(), self._lifetime_ms)
         if terms.bundle != self._request.bundle:
-            raise _other_bundle()
+            raise other_bundle()
         parsed = [ShareRelease.decode(data) for data in releases]
         self._check_set(parsed, terms)
         shares = []
@@ -265,8 +154,11 @@ def gather_releases(
     custodians: Sequence[Custodian],
     record: Record,
     clock: Clock,
+    evidence: bytes = b"",
 ) -> tuple[bytes, ...]:
     """The encoded releases of as many custodians as the quorum needs.
+
+    evidence: what the host that asks shows of itself (unverified), b"" for nothing.
 
     The entry `key_released` is durable before the first share leaves a custodian; where
     recording raises, that error is passed on and nothing is released.
@@ -283,7 +175,7 @@ def gather_releases(
         if len(agreed) == shares.threshold:
             break
         try:
-            agreed.append((custodian, custodian.agree(request, shares)))
+            agreed.append((custodian, custodian.agree(request, shares, evidence)))
         except DutchdoorError as refusal:
             # Another custodian may still agree: one that is down must not hold up the quorum.
             refusals.append(refusal)
@@ -291,8 +183,8 @@ def gather_releases(
         raise refusals[0]
     if len(agreed) < shares.threshold:
         raise _no_quorum(len(agreed), shares.threshold, refusals)
-    recorded = record(_entry(shares, [agreement for _, agreement in agreed], clock.now_ms()))
-    released = [custodian.release(request, shares, recorded) for custodian, _ in agreed]
+    recorded = record(release_entry(shares, [agreement for _, agreement in agreed], clock.now_ms()))
+    released = [custodian.release(request, shares, recorded, evidence) for custodian, _ in agreed]
     return tuple(release.encode() for release in released)
 
 
@@ -303,20 +195,52 @@ def open_with_quorum(
     custodians: Sequence[Custodian],
     record: Record,
     clock: Clock,
+    host: HostEvidenceMaker | None = None,
 ) -> Opened:
     """The content key of one bundle, with all custodians in this process.
+
+    host: shows what this machine is; None shows nothing.
 
     The same messages pass as between processes: `Opening`, `gather_releases`, `Opening.finish`.
     Raises as those do.
     """
     opening = Opening(terms.bundle, clock)
     releases = gather_releases(
-        opening.request, shares=shares, custodians=custodians, record=record, clock=clock
+        opening.request,
+        shares=shares,
+        custodians=custodians,
+        record=record,
+        clock=clock,
+        evidence=b"" if host is None else host.show(OpenRequest.decode(opening.request)),
     )
     return opening.finish(releases, terms)
 
 
-def _entry(shares: WrappedShares, agreed: Sequence[Agreement], now_ms: int) -> Entry:
+def check_grant(data: bytes, request: OpenRequest, shares: WrappedShares) -> ShareRelease:
+    """The release in a custodian's grant (unverified bytes), where it answers this request.
+
+    shares: of the bundle's signed manifest. What is sealed in it only the runtime can see; that it
+    is this custodian's share, its proof says.
+    Raises Invalid: malformed, of another request or bundle, or not its share.
+    Raises Refused: of nobody who holds a share.
+    """
+    grant = ShareGrant.decode(data)
+    release = ShareRelease.decode(grant.release)
+    if release.request != request.digest or release.bundle != request.bundle:
+        message = f"the share of {release.custodian} answers another request"
+        hint = "ask the custodian for an answer to this one"
+        raise Invalid(message, code="other_request", hint=hint)
+    share = shares.of(release.custodian)
+    placed = (release.index, release.threshold) == (share.index, shares.threshold)
+    if not placed or (share.proof and not is_proven(share.proof, grant.release, grant.proof)):
+        message = f"what came from {share.name} is not its share of this bundle"
+        hint = "it was changed, or made with another key: ask this custodian again"
+        raise Invalid(message, code="wrong_proof", hint=hint)
+    return release
+
+
+def release_entry(shares: WrappedShares, agreed: Sequence[Agreement], now_ms: int) -> Entry:
+    """The entry `key_released` of these agreements. Raises Invalid: under several decisions."""
     first = agreed[0]
     if {agreement.decision for agreement in agreed} != {first.decision}:
         message = "the custodians see different decisions in force"
@@ -330,27 +254,11 @@ def _entry(shares: WrappedShares, agreed: Sequence[Agreement], now_ms: int) -> E
         "decision_index": first.decision_index,
         "custodians": sorted(agreement.custodian for agreement in agreed),
         "threshold": shares.threshold,
+        "grade": str(first.attested.grade),
+        "host": first.attested.host,
+        "evidence": first.attested.evidence,
     }
     return Entry(EntryKind.KEY_RELEASED, now_ms, body)
-
-
-def _check_fresh(request: OpenRequest, now_ms: int) -> None:
-    limits = CustodyLimits()
-    lifetime_ms = request.expires_ms - request.created_ms
-    early = request.created_ms > now_ms + limits.clock_skew_ms_max
-    if early or not 0 < lifetime_ms <= limits.request_lifetime_ms_max:
-        message = "the request is from the future, or lives too long"
-        hint = "set the clocks right; a request lives at most five minutes"
-        raise Refused(message, code="request_not_fresh", hint=hint)
-    if now_ms >= request.expires_ms:
-        hint = "let the runtime make a new request"
-        raise Refused("the request has expired", code="request_expired", hint=hint)
-
-
-def _other_bundle() -> Refused:
-    message = "the request, the shares and the decision do not name the same bundle"
-    hint = "open the bundle that the decision in force names"
-    return Refused(message, code="other_bundle", hint=hint)
 
 
 def _twice() -> Invalid:

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from dutchdoor.custody.model import CustodianPublic
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.model import Entry, Recorded
 from dutchdoor.ids import BundleDigest
 
-__all__ = ["CountCopies", "DecisionsInForce", "InForce", "Record", "Seen"]
+__all__ = [
+    "AskSecret",
+    "CountCopies",
+    "DecisionsInForce",
+    "Identity",
+    "InForce",
+    "Lock",
+    "Record",
+    "Seen",
+]
+
+AskSecret = Callable[[str], bytes]
+"""Gives a passphrase, a PIN or a token, from a person or a descriptor; takes what to ask for."""
 
 Record = Callable[[Entry], Recorded]
 """Makes an entry durable and returns it; raises where it cannot, and then nothing happens."""
@@ -51,4 +64,44 @@ class Seen(Protocol):
 
         Raises Refused: it was there already. Raises Unavailable: there is no room.
         """
+        ...
+
+
+class Identity(Protocol):
+    """A custodian's private key, wherever it is kept."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def public(self) -> CustodianPublic: ...
+
+    @property
+    def key_id(self) -> str: ...
+
+    def open(self, sealed: bytes, info: bytes) -> bytes | None:
+        """What was sealed to this key under `info`, or None.
+
+        Raises Refused, NotFound, Unavailable: the place where it is kept says no.
+        """
+        ...
+
+
+class Lock(Protocol):
+    """What keeps a key file's secret: a passphrase, or a key management service."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def line(self) -> str:
+        """What the key file says of the lock; nothing secret."""
+        ...
+
+    def close(self, secret: bytes, bound: bytes) -> bytes:
+        """`secret` locked, and bound to `bound`. Raises Refused, Invalid, Unavailable."""
+        ...
+
+    def open(self, closed: bytes, bound: bytes) -> bytes:
+        """The secret again. Raises Refused: not with this. Raises Tampered, Unavailable."""
         ...

@@ -22,13 +22,14 @@ from shamir_mnemonic.share import Share as SlipShare
 from dutchdoor import canonical
 from dutchdoor.custody import fields
 from dutchdoor.custody.hpke import seal_to
-from dutchdoor.custody.keyring import CustodianKey
 from dutchdoor.custody.model import (
     CONTENT_KEY_BYTES,
     ContentKey,
     CustodianPublic,
     CustodyLimits,
 )
+from dutchdoor.custody.ports import Identity
+from dutchdoor.custody.proof import PROOF_BYTES, proof_key
 from dutchdoor.errors import Invalid, Refused, Tampered
 from dutchdoor.ids import BundleDigest
 
@@ -45,7 +46,9 @@ __all__ = [
 ]
 
 _COMMITMENT_INFO = b"dutchdoor content key commitment v1"
-_SHARES_VERSION = 1
+# Version 2 has a proof key beside each share; the wrapping itself is the same.
+_VERSIONS = {False: 1, True: 2}
+_WRAP_VERSION = 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,12 +65,16 @@ class Share:
 
 @dataclass(frozen=True)
 class WrappedShare:
-    """One share, sealed to one custodian. custodian: its key id. name: for people."""
+    """One share, sealed to one custodian. custodian: its key id. name: for people.
+
+    proof: the share's public key (`custody.proof`), 32 bytes; b"" in bundles of version 1.
+    """
 
     custodian: str
     name: str
     index: int
     sealed: bytes
+    proof: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -94,18 +101,30 @@ class WrappedShares:
         hint = "ask one of the custodians that the bundle's manifest names"
         raise Refused(message, code="not_a_custodian", hint=hint)
 
+    @property
+    def proves(self) -> bool:
+        """Whether custodians can prove their shares: the bundle has proof keys."""
+        return all(share.proof for share in self.shares)
+
+    @property
+    def digest(self) -> str:
+        """The name of exactly this split, as the manifest has it."""
+        return "sha256:" + canonical.sha256_hex(self.encode())
+
     def encode(self) -> bytes:
         """The canonical bytes of `shares.json`."""
+        proves = self.proves
         rows = [
             {
                 "custodian": share.custodian,
                 "name": share.name,
                 "index": share.index,
                 "sealed": fields.base64_text(share.sealed),
+                **({"proof": fields.base64_text(share.proof)} if proves else {}),
             }
             for share in self.shares
         ]
-        value = {"v": _SHARES_VERSION, "bundle": self.bundle, "commitment": self.commitment}
+        value = {"v": _VERSIONS[proves], "bundle": self.bundle, "commitment": self.commitment}
         return canonical.encode({**value, "threshold": self.threshold, "shares": rows})
 
     @classmethod
@@ -122,7 +141,7 @@ class WrappedShares:
             wrapped = _from_value(value)
         except fields.BAD_FIELD as error:
             raise Invalid("not the shares of a bundle", code="bad_shares") from error
-        if value["v"] != _SHARES_VERSION or wrapped.encode() != data:
+        if wrapped.encode() != data:
             raise Invalid("shares of another form", code="bad_shares")
         check_quorum(wrapped.threshold, len(wrapped.shares))
         if len({share.custodian for share in wrapped.shares}) != len(wrapped.shares):
@@ -232,14 +251,16 @@ def wrap_shares(
                 custodian.public_key,
                 share.words.encode(),
                 _wrap_info(bundle, custodian.key_id, share.index, threshold),
+                custodian.kem,
             ),
+            proof_key(share.words),
         )
         for custodian, share in zip(custodians, parts, strict=True)
     )
     return WrappedShares(bundle, key_commitment(key), threshold, wrapped)
 
 
-def unwrap_share(wrapped: WrappedShares, key: CustodianKey) -> Share:
+def unwrap_share(wrapped: WrappedShares, key: Identity) -> Share:
     """The share that was wrapped to this custodian.
 
     Raises Refused: none was. Raises Tampered: it was changed, or belongs to another bundle.
@@ -273,7 +294,7 @@ def read_share(data: bytes, *, index: int, threshold: int) -> Share:
 
 
 def _wrap_info(bundle: BundleDigest, custodian: str, index: int, threshold: int) -> bytes:
-    value = {"kind": "dutchdoor wrapped share", "v": _SHARES_VERSION, "bundle": bundle}
+    value = {"kind": "dutchdoor wrapped share", "v": _WRAP_VERSION, "bundle": bundle}
     return canonical.encode(
         {**value, "custodian": custodian, "index": index, "threshold": threshold}
     )
@@ -288,6 +309,15 @@ def _wrong_shares() -> Tampered:
     )
 
 
+def _proof(row: dict[str, Any]) -> bytes:
+    if "proof" not in row:
+        return b""
+    proof = fields.bytes_of(row["proof"])
+    if len(proof) != PROOF_BYTES:
+        raise Invalid("not a proof key", code="bad_shares")
+    return proof
+
+
 def _from_value(value: Any) -> WrappedShares:
     rows = tuple(
         WrappedShare(
@@ -295,6 +325,7 @@ def _from_value(value: Any) -> WrappedShares:
             fields.text(row["name"]),
             fields.count(row["index"]),
             fields.bytes_of(row["sealed"]),
+            _proof(row),
         )
         for row in value["shares"]
     )

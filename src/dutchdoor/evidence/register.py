@@ -53,6 +53,7 @@ _TRAFFIC = (b'"kind":"inference_begun"', b'"kind":"inference_done"')
 _STANDS_UNDER = frozenset(
     {
         EntryKind.INFERENCE_BEGUN,
+        EntryKind.KEY_REQUESTED,
         EntryKind.KEY_RELEASED,
         EntryKind.RUNTIME_STARTED,
         EntryKind.COPY_MADE,

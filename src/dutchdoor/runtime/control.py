@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dutchdoor.custody.opening import REQUEST_LIFETIME_MS
 from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
 from dutchdoor.evidence.decision import GuardTerms
 from dutchdoor.runtime.framing import FrameReader
@@ -28,6 +29,7 @@ class Begin(_Message, frozen=True, tag="begin"):
     """Supervisor: what to become. holders: Ed25519 keys by key id, from configuration.
 
     bundle: the digest that must lie at the path. require: hardening without which not to go on.
+    opening_ms: how long its request to be opened lives.
     """
 
     bundle: str
@@ -36,6 +38,7 @@ class Begin(_Message, frozen=True, tag="begin"):
     threads: int
     require: list[str]
     limits: RuntimeLimits
+    opening_ms: int = REQUEST_LIFETIME_MS
 
 
 class Ready(_Message, frozen=True, tag="ready"):

@@ -93,9 +93,9 @@ def _start(handles: Handles, control: Control, clock: Clock) -> _Served:
     hardening = harden(begin.require, [bundle, *installed_paths()])
     _load_libraries()
     terms = open_folder(bundle, dict(begin.holders)).manifest.terms
-    opening = Opening(BundleDigest(begin.bundle), clock)
+    opening = Opening(BundleDigest(begin.bundle), clock, lifetime_ms=begin.opening_ms)
     control.send(Ready(list(hardening), opening.request))
-    released = control.receive(Released, _RELEASED_S_MAX)
+    released = control.receive(Released, max(_RELEASED_S_MAX, begin.opening_ms / 1000))
     opened = opening.finish(released.releases, terms)
     if opened.decision != released.decision:
         message = "the shares were released under another decision than the guard's terms"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dutchdoor.config import RuntimeConfig
+from dutchdoor.custody.opening import REQUEST_LIFETIME_MS
 from dutchdoor.errors import DutchdoorError, Invalid, Refused, Unavailable
 from dutchdoor.evidence.decision import GuardTerms
 from dutchdoor.ids import BundleDigest, DecisionId
@@ -43,7 +44,8 @@ class Opening:
     """What custody gives for one opening. companion: the sealed probe, b"" where there is none.
 
     amends: whether the decision opens the audit or fine-tuning to anybody. egress_bytes_day_max:
-    bytes that may leave a day, 0 for any number. hardening: what the decision demands.
+    bytes that may leave a day, 0 for any number. hardening: what the decision demands. grade: what
+    vouches for this host, as the custodians verified it.
     """
 
     releases: tuple[bytes, ...]
@@ -53,6 +55,7 @@ class Opening:
     amends: bool = False
     egress_bytes_day_max: int = 0
     hardening: tuple[str, ...] = ()
+    grade: str = "software"
 
 
 OpenBundle = Callable[[bytes], Opening]
@@ -60,7 +63,9 @@ OpenBundle = Callable[[bytes], Opening]
 
 
 class RuntimeStarted(NamedTuple):
-    """A runtime serves. hardening: what it runs under. probe: its digest, or ""."""
+    """A runtime serves. hardening: what it runs under. probe: its digest, or "". grade: of the
+    opening.
+    """
 
     pid: int
     bundle: BundleDigest
@@ -68,6 +73,7 @@ class RuntimeStarted(NamedTuple):
     hardening: tuple[str, ...]
     probe: str
     decision: DecisionId
+    grade: str = "software"
 
 
 class RuntimeStopped(NamedTuple):
@@ -96,11 +102,13 @@ class Supervisor:
         log: int | None = None,
         meter: Path | None = None,
         demanded: Sequence[str] = (),
+        opening_ms: int = REQUEST_LIFETIME_MS,
     ) -> None:
         """holders: trusted Ed25519 keys by key id. log: descriptor of the runtime's own output.
 
         meter: the file that counts what leaves, kept through restarts. demanded: hardening that
-        the decision demands besides the configuration's.
+        the decision demands besides the configuration's. opening_ms: how long custodians have to
+        answer.
         """
         self._meter = meter
         self._bundle_path = bundle_path.resolve()
@@ -117,6 +125,7 @@ class Supervisor:
             threads=config.threads,
             require=sorted({*config.require, *demanded}),
             limits=limits,
+            opening_ms=opening_ms,
         )
         self._listening: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -178,6 +187,9 @@ class Supervisor:
             except Exception as error:
                 control.refuse(error)
                 raise
+            # From here on it will serve. Before, whoever connects hears at once that it does not,
+            # however long custodians take.
+            self._listening.listen(_BACKLOG)
             guard, companion = opening.guard, opening.companion
             releases, amends = list(opening.releases), opening.amends
             limit = opening.egress_bytes_day_max
@@ -193,6 +205,7 @@ class Supervisor:
             tuple(ready.hardening),
             served.probe,
             opening.decision,
+            opening.grade,
         )
         try:
             # What cannot be recorded does not happen: a start nobody could write down ends here.
@@ -247,6 +260,12 @@ class Supervisor:
 
     def _restart(self, deaths: int) -> bool:
         """Whether a runtime serves again."""
+        if self._begin.opening_ms > REQUEST_LIFETIME_MS:
+            # People are asked each time: that is for whoever started this one to begin.
+            message = "the runtime died, and its custodians must be asked again"
+            hint = "they get a new request: dutchdoor custody request"
+            self._failure = Unavailable(message, code="runtime_down", hint=hint)
+            return False
         for pause_s in _PAUSES_S[min(deaths, len(_PAUSES_S)) - 1 :]:
             if deaths >= _FAST_DEATHS_MAX or self._stopping.wait(pause_s):
                 break
@@ -304,7 +323,7 @@ def _must_be_hardened(opening: Opening, ready: Ready) -> None:
 
 
 def _listen(path: Path) -> socket.socket:
-    """A listening socket at `path`, for this user alone.
+    """A socket at `path`, for this user alone, that does not listen yet.
 
     Raises Invalid: the path is too long. Raises Refused: somebody listens there already.
     """
@@ -323,7 +342,6 @@ def _listen(path: Path) -> socket.socket:
         listening.bind(str(path))
     finally:
         os.umask(mask)
-    listening.listen(_BACKLOG)
     return listening
 
 

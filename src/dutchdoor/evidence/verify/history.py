@@ -60,6 +60,15 @@ FIELDS = {
         "details": "s",
         "envelope": "s",
     },
+    "key_requested": {
+        "bundle": "s",
+        "decision": "s",
+        "runtime_key": "s",
+        "request": "s",
+        "purpose": "s",
+        "reason": "s",
+        "expires_ms": "i",
+    },
     "key_released": {
         "bundle": "s",
         "decision": "s",
@@ -99,6 +108,23 @@ FIELDS = {
     },
     "copy_made": {"bundle": "s", "decision": "s", "copy": "s", "place": "s"},
     "copy_destroyed": {"bundle": "s", "copy": "s", "reason": "s"},
+    "copy_seen": {"bundle": "s", "copy": "s", "place": "s", "known": "b"},
+    "custody_rotated": {
+        "bundle": "s",
+        "custodians": "l",
+        "threshold": "i",
+        "shares": "s",
+        "reason": "s",
+        "envelope": "s",
+    },
+    "custody_drilled": {
+        "bundle": "s",
+        "drill": "s",
+        "custodians": "l",
+        "missing": "l",
+        "threshold": "i",
+        "passed": "b",
+    },
     "package_exported": {
         "bundle": "s",
         "decision": "s",
@@ -149,9 +175,17 @@ FIELDS = {
     "inference_lost": {"inference": "s", "begun": "i"},
 }
 _STAND_UNDER = frozenset(
-    {"key_released", "runtime_started", "inference_begun", "copy_made", "package_exported"}
+    {
+        "key_requested",
+        "key_released",
+        "runtime_started",
+        "inference_begun",
+        "copy_made",
+        "package_exported",
+    }
 )
 _OPEN_LEVELS = ("downloadable", "fully_open")
+_GRADES = ("software", "tpm", "tee")
 _TYPES = {"s": str, "i": int, "l": list, "o": dict, "b": bool, "c": str}
 _COMMITMENT = re.compile(r"(sha256:[0-9a-f]{64})?")
 
@@ -193,6 +227,10 @@ class History:
             return f"the log was opened as {body['origin']!r}"
         if kind == "bundle_sealed":
             self._thresholds[body["bundle"]] = body["threshold"]
+        if kind == "custody_rotated":
+            return self._rotate(body)
+        if kind == "custody_drilled":
+            return _drilled(body)
         if kind in ("audit_signed", "audit_due", "audit_renewed"):
             return self._audit(index, kind, time_ms, body)
         if kind == "outputs_written":
@@ -229,6 +267,8 @@ class History:
             people = {str(name) for name in body["custodians"]}
             if len(people) < self._thresholds.get(body["bundle"], 1):
                 problems.append(f"the key was released by {len(people)} custodians, too few")
+            if not isinstance(found, str) and not _meets(body.get("grade", ""), found.grade):
+                problems.append(f"the key was released to a host that did not show {found.grade}")
         if kind == "package_exported" and not isinstance(found, str):
             open_level = found.level in _OPEN_LEVELS and body["level"] == found.level
             problems += [] if open_level else [f"a package was exported at level {found.level}"]
@@ -280,6 +320,21 @@ class History:
             return "the outputs of an audit name a summary that does not stand before them"
         return ""
 
+    def _rotate(self, body: dict[str, Any]) -> str:
+        """From here on as many custodians must agree as the holder signed."""
+        try:
+            envelope = unbase64(body["envelope"])
+            claim = open_claim(envelope, "custody_rotation", self._trusted.holder, 1)
+        except Invalid as error:
+            return f"a rotation of custodians: {error.message}"
+        if claim != {name: field for name, field in body.items() if name != "envelope"}:
+            return "a rotation of custodians does not say what its envelope says"
+        people = {str(name) for name in body["custodians"]}
+        if not 1 <= body["threshold"] <= len(people):
+            return "a rotation to a threshold that its custodians cannot reach"
+        self._thresholds[body["bundle"]] = body["threshold"]
+        return ""
+
     def _close(self, body: dict[str, Any]) -> str:
         inference = body["inference"]
         begun = self.open.get(inference)
@@ -291,6 +346,21 @@ class History:
             return f"{inference} began at entry {begun}, not {body['begun']}"
         del self.open[inference]
         return ""
+
+
+def _meets(shown: Any, demanded: str) -> bool:
+    """Whether the grade that a host showed is enough; older entries name none."""
+    if not demanded:
+        return True
+    rank = {name: place for place, name in enumerate(_GRADES)}
+    return demanded in rank and rank.get(str(shown or _GRADES[0]), -1) >= rank[demanded]
+
+
+def _drilled(body: dict[str, Any]) -> str:
+    proven = {str(name) for name in body["custodians"]}
+    if body["passed"] != (len(proven) >= body["threshold"]):
+        return "a drill that passed with too few custodians, or failed with enough"
+    return ""
 
 
 def _form(value: Any) -> str:
