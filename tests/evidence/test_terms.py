@@ -24,6 +24,7 @@ from dutchdoor.evidence.terms import (
     ComponentAccess,
     ComponentTerms,
     Contact,
+    CustodyTerms,
     OutsideTerms,
     StageTerms,
     Terms,
@@ -271,6 +272,32 @@ def test_the_verifier_finds_what_ran_after_a_missed_review(workspace: Workspace)
     (finding,) = verify(workspace.folder, encode_trust(TRUST)).findings
     assert finding.where.startswith("entry 3 ")
     assert "reviewed" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("demanded", "shown", "found"),
+    [
+        ("tpm", {}, 1),
+        ("tpm", {"grade": "software"}, 1),
+        ("tpm", {"grade": "steel"}, 1),
+        ("tpm", {"grade": 7}, 1),
+        ("tpm", {"grade": "tpm"}, 0),
+        ("tpm", {"grade": "tee"}, 0),
+        ("tee", {"grade": "tpm"}, 1),
+        ("software", {}, 0),
+        ("steel", {"grade": "tee"}, 1),
+        ("", {}, 0),
+    ],
+)
+def test_the_verifier_finds_a_key_that_went_to_a_host_that_showed_too_little(
+    workspace: Workspace, demanded: str, shown: dict[str, Any], found: int
+) -> None:
+    terms = replace(REVIEWED.terms, custody=CustodyTerms(grade=demanded))
+    decision = replace(REVIEWED, terms=terms)
+    workspace.create().append([decision_entry(decision), key_released(decision, **shown)])
+    findings = verify(workspace.folder, encode_trust(TRUST)).findings
+    assert len(findings) == found
+    assert all("did not show" in finding.what for finding in findings)
 
 
 def test_the_end_is_the_earlier_of_its_last_day_and_its_review() -> None:

@@ -54,6 +54,7 @@ from tests.evidence.parts import (
     TRUST,
     decision_entry,
 )
+from tests.fuzz.custody_targets import CUSTODY_TARGETS
 
 __all__ = ["TARGETS", "Target"]
 
@@ -323,3 +324,4 @@ TARGETS: dict[str, Target] = {
         lambda data: PrivateKey(b"\2" * 96).open(data, b"info"), lambda: [b"x" * 1168]
     ),
 }
+TARGETS |= {name: Target(*both) for name, both in CUSTODY_TARGETS.items()}

@@ -29,7 +29,9 @@ def test_any_bytes_give_a_value_or_our_own_error(name: str) -> None:
         run_one(name, data)
 
 
-MAY_REFUSE_SEEDS = {"from_runtime", "to_runtime", "share_words", "xwing_open"}
+MAY_REFUSE_SEEDS = {
+    "from_runtime", "to_runtime", "share_words", "xwing_open", "age_identity", "key_file_locked",
+}  # fmt: skip
 """Their seeds are shared with another target, or of the right form only."""
 
 
