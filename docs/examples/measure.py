@@ -1,10 +1,15 @@
-"""Measures the amend test of the worked example anew, on the real model, in this process.
+"""Measures the model's own arms of the amend test of the worked example, in this process.
 
-    python docs/examples/measure.py MODEL_FOLDER [FOLDER]
+The figures of the example come from three commands, run in a workspace of its own, and this script:
 
-MODEL_FOLDER is what `dutchdoor example-model` writes. Arms that the example's amend.json holds, for
-the same request, are taken from there: remove the file to measure all of them (minutes on two
-cores). Nothing but figures is written. Run `python docs/examples/sign.py` afterwards.
+    dutchdoor example-model model && dutchdoor init && dutchdoor seal model && dutchdoor serve
+    dutchdoor audit run       all packaged evaluations with their whole samples, seed 0; T2, logs/
+    dutchdoor audit amend     served with the fitted probe, and the organism; amend.json
+    python docs/examples/measure.py MODEL_FOLDER [FOLDER]     arms of the model itself, one seed
+
+`audit amend` leaves the last out where a model refuses nothing, as this one; here they show what a
+changed copy gives above what the service with its guard holds back. Arms that amend.json holds for
+the same request stay. Only figures are written. Run `python docs/examples/sign.py` afterwards.
 """
 
 from __future__ import annotations
@@ -18,7 +23,11 @@ from typing import Any
 
 import msgspec
 
-from dutchdoor.audit.amend.run import run_amend
+from dutchdoor import canonical
+from dutchdoor.audit.amend.plan import AmendOptions, Arm, arms_of
+from dutchdoor.audit.amend.plot import plot
+from dutchdoor.audit.amend.results import AMEND_NAME, PLOT_NAME, load_results
+from dutchdoor.audit.document import write_bytes
 from dutchdoor.audit.folder import AuditFolder
 from dutchdoor.evidence.decision import GuardTerms
 from dutchdoor.runtime.guarding import Guard
@@ -30,6 +39,8 @@ from dutchdoor.weights.tensors import TensorView, parse_tensors
 
 EXAMPLE = Path(__file__).parent / "audit-smollm2"
 ARM_S_MAX = 3_600
+CHEAP = ("prefill", "many_shot", "quantisation", "steering")
+"""Arms that take minutes on one core."""
 
 
 class PlainFolder:
@@ -55,11 +66,12 @@ class PlainFolder:
 
 
 def measure(folder: Path, model_folder: Path) -> None:
-    """Run what is left of the amend test; `amend.json` and `amend.svg` are in `folder` after it.
-
-    No guard stands before the model here, so what is held back is what it refuses by itself.
-    """
+    """Run what is left of the model's arms and put them into `amend.json` and `amend.svg`."""
     subject = AuditFolder(folder).subject()
+    kept = json.loads((folder / AMEND_NAME).read_text())
+    requests = {row["request"] for row in kept["arms"]}
+    options = AmendOptions(seeds=1, arms=CHEAP)
+    arms = [a for a in arms_of(subject.model, "model", options) if a.request not in requests]
     engine = TransformersEngine(
         PlainFolder(model_folder, subject.bundle),
         Guard(subject.bundle, GuardTerms(), None),
@@ -67,28 +79,36 @@ def measure(folder: Path, model_folder: Path) -> None:
         limits=RuntimeLimits(),
         amender=Amender(),
     )
-
-    def ask(body: dict[str, Any]) -> dict[str, Any]:
-        fields = {name: value for name, value in body.items() if name != "model"}
-        work = msgspec.convert({**fields, "type": "amend", "id": "example"}, Amend)
-        ended, heard = threading.Event(), []
-
-        def sink(message: Any) -> None:
-            heard.append(message)
-            ended.set()
-
-        engine.submit(work, sink)
-        if not ended.wait(ARM_S_MAX) or not isinstance(heard[-1], Amended):
-            raise SystemExit(f"{work.method} gave no curve: {heard[-1:]}")
-        return {"curve": json.loads(heard[-1].curve), "inference": "none: measured without a log"}
-
-    def progress(name: str, done: int, total: int) -> None:
-        print(f"{done + 1} of {total}: {name}", flush=True)
-
     try:
-        run_amend(folder, subject.bundle, subject.model, ask, progress=progress)
+        for arm in arms:
+            print(f"{arm.name}, seed {arm.seed}", flush=True)
+            kept["arms"].append(_row(engine, arm))
+            write_bytes(folder / AMEND_NAME, canonical.encode(kept))
     finally:
         engine.close()
+    write_bytes(folder / PLOT_NAME, plot(load_results(folder).combined()).encode())
+
+
+def _row(engine: TransformersEngine, arm: Arm) -> dict[str, Any]:
+    fields = {name: value for name, value in arm.body.items() if name != "model"}
+    work = msgspec.convert({**fields, "type": "amend", "id": "example"}, Amend)
+    ended, heard = threading.Event(), []
+
+    def sink(message: Any) -> None:
+        heard.append(message)
+        ended.set()
+
+    engine.submit(work, sink)
+    if not ended.wait(ARM_S_MAX) or not isinstance(heard[-1], Amended):
+        raise SystemExit(f"{arm.name} gave no curve: {heard[-1:]}")
+    return {
+        "arm": arm.name,
+        "subject": arm.subject,
+        "seed": arm.seed,
+        "request": arm.request,
+        "inference": "none: measured without a log",
+        "curve": json.loads(heard[-1].curve),
+    }
 
 
 if __name__ == "__main__":

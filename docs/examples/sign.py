@@ -3,7 +3,8 @@
     python docs/examples/sign.py [FOLDER]
 
 The keys are made from their names: anybody can make them, so these signatures prove nothing. They
-are here so that the example can be checked like a real audit.
+are here so that the example can be checked like a real audit. Before a sign-off lies the effort
+that the document states, and ten minutes more.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dutchdoor.evidence.statement import key_id
 EXAMPLE = Path(__file__).parent / "audit-smollm2"
 STARTED_MS = 1_795_507_200_000
 STEP_MS = 600_000
+MINUTE_MS = 60_000
 
 
 class MadeUpKey:
@@ -70,6 +72,11 @@ def signers_of(kind: DocumentKind) -> tuple[MadeUpKey, ...]:
     }[SPECIFICATIONS[kind].producer]
 
 
+def effort_ms(folder: AuditFolder, kind: DocumentKind) -> int:
+    """What the document says that it took."""
+    return int(folder.read(kind).front["effort_minutes"]) * MINUTE_MS
+
+
 def record(entry: Entry) -> Recorded:
     """The example has no log; its summary is recorded nowhere."""
     return Recorded(0, entry.encode())
@@ -82,11 +89,13 @@ def sign_example(folder: Path) -> None:
     (folder / "summary.json").unlink(missing_ok=True)
     clock = FixedClock(STARTED_MS)
     audit = Audit(folder, example_trust(), clock)
-    fill_testing(AuditFolder(folder), [], "sampling", None)
-    fill_amend(AuditFolder(folder))
+    documents = AuditFolder(folder)
+    fill_testing(documents, [], "sampling", None)
+    fill_amend(documents)
     for kind in DocumentKind:
         if is_post_audit(kind) and audit.summary() is None:
             audit.complete(AUDITOR, record)
+        clock.advance(effort_ms(documents, kind))
         for signer in signers_of(kind):
             clock.advance(STEP_MS)
             audit.sign(signer, [kind])

@@ -60,7 +60,7 @@ def test_risks_coverage_and_export_speak_to_people_and_to_programs(
         value = json.loads(run("audit", "risks", "--json", *at).stdout)
         assert value["derived"] == []
         assert value["risks"][0]["rating"] == "high"
-        assert "privacy" in run("audit", "coverage", *at).stdout
+        assert "extreme-risk" in run("audit", "coverage", *at).stdout
         gaps = json.loads(run("audit", "coverage", "--json", *at).stdout)
         assert "extreme-risk" in gaps["harms"]
         out = tmp_path / "out"
