@@ -180,8 +180,8 @@ class Amend(_Message, frozen=True, tag="amend"):
     method `served` scores the unmodified model and its guard instead. prompts: requests that the
     safeguard is about; controls: harmless ones. refusals, answers: how a refusal and an answer
     open. points: where on the curve to score: tuning steps, per cent of the direction taken out or
-    subtracted, tokens of `prefill`, examples shown (of `rows`), or bits a weight; 0 (16 for bits) is
-    unmodified. refused, answered: prompts whose states give the direction. organism: modify this
+    subtracted, tokens of `prefill`, examples shown (of `rows`), or bits a weight; 0 (16 for bits)
+    is unmodified. refused, answered: prompts whose states give the direction. organism: modify this
     organism, not the model itself. method `canaries` takes canaries in place of prompts, mixed into
     `rows`, each ranked among `candidates` random ones.
     """
