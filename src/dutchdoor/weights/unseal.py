@@ -24,7 +24,8 @@ __all__ = ["ReadOptions", "SealedSlots", "read_index"]
 
 _PAGE_BYTES = mmap.PAGESIZE
 _WINDOW_SLOTS_MAX = 32  # Of the mapping that are resident at once, over all threads.
-_WINDOW_PARTS = 20  # And no more of it than one part in so many.
+_WINDOW_SLOTS_MIN = 8  # Letting go of less costs more than it gives back.
+_WINDOW_PARTS = 20  # Between the two, one part of the mapping in so many.
 _BATCH_SLOTS = 4  # Read from a cold disk at once.
 _BATCHES_AHEAD = 3
 _PROBES = 8  # Places at which it is looked whether a file is in memory.
@@ -67,7 +68,8 @@ class SealedSlots(NamedTuple):
             _Job(self, slots, None, into, base, 0).run_cold()
             return
         source = None if options.private_copies else _map(self)
-        window = max(1, min(_WINDOW_SLOTS_MAX, len(slots) // _WINDOW_PARTS) // threads)
+        parts = max(_WINDOW_SLOTS_MIN, min(_WINDOW_SLOTS_MAX, len(slots) // _WINDOW_PARTS))
+        window = max(1, parts // threads)
         jobs = [_Job(self, p, source, into, base, window) for p in _shares(slots, threads)]
         if threads == 1:
             jobs[0].run()
