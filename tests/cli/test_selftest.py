@@ -38,7 +38,7 @@ def selftest(found: Attacked, people: int) -> Result:
     arguments = ["selftest", "--spend", "8", "--json", "--workspace", str(root)]
     for number in range(people):
         path = root / f"{number}.key"
-        path.write_text(found.house.granted(vectors=100))
+        path.write_text(found.key())
         arguments += ["--key", str(path)]
     return CliRunner().invoke(app, arguments)
 

@@ -80,8 +80,14 @@ class Attacked:
 
     def door(self, *, vectors: int = 1000) -> Door:
         """A new person's way in, with a grant of so many vectors of their own."""
+        return Door(f"{self.server.url}/v1", "twin", self.key(vectors=vectors))
+
+    def key(self, *, vectors: int = 1000) -> str:
+        """A new person's key, once the server knows it: it looks for changes every 50 ms."""
         key = self.house.granted(vectors=vectors, tokens=10_000_000, requests=100_000)
-        return Door(f"{self.server.url}/v1", "twin", key)
+        door = Door(f"{self.server.url}/v1", "twin", key)
+        self.server.wait(lambda: door.get("/models").status == 200)
+        return key
 
     @property
     def bundle(self) -> BundleDigest:

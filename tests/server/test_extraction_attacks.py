@@ -122,7 +122,7 @@ def test_every_route_counts_at_least_what_it_gives(tmp_path: Path, model: Path) 
 
 
 def test_a_stream_counts_as_a_whole_answer_does(counted: Attacked) -> None:
-    key = counted.house.granted(vectors=100)
+    key = counted.key()
     stream = counted.server.openai(key).completions.create(
         model="twin", prompt="the quick", max_tokens=6, logprobs=3, echo=True, stream=True
     )
