@@ -34,6 +34,7 @@ PROXY_CPU, OTHERS_CPU = 0, 1
 PROMPT_BYTES = 2_000
 DAY_MS = 86_400_000
 START_S_MAX = 120.0
+REST_S_MAX = 20.0
 HERE = Path(__file__).parent
 WORDS = (
     "the holder of this model asks what a long walk along the shore does to the mind of somebody "
@@ -177,6 +178,7 @@ class Bench:
         )
         lasted_s = time.monotonic() - began_s
         cpu_s = proxy.cpu_s() - before_s
+        _await_rest(proxy)
         told = json.loads(done.stdout)
         rate = told["answers"] / told["seconds"]
         return Load(
@@ -312,6 +314,16 @@ def _await_answer(proxy: Proxy) -> None:
             said = str(error)
         time.sleep(0.01)
     raise AssertionError(f"it did not answer in time: {said}")
+
+
+def _await_rest(proxy: Proxy) -> None:
+    """Until a proxy has worked off what its callers left behind; the next burst is another's."""
+    end_s = time.monotonic() + REST_S_MAX
+    while time.monotonic() < end_s:
+        before_s = proxy.cpu_s()
+        time.sleep(0.2)
+        if proxy.cpu_s() - before_s <= 0.03:
+            return
 
 
 def _free_port() -> int:
