@@ -39,6 +39,8 @@ class ConsoleHouse:
         path = made.places.audits / AUDIT
         shutil.copytree(EXAMPLE, path)
         (path / "summary.json").unlink()
+        # The example's people have keys and no accounts: nobody in this house would be among them.
+        (path / "people.yaml").unlink()
         for name in ("P1", "P2"):
             for file in path.glob(f"*/{name}-*"):
                 file.unlink()
