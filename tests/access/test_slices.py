@@ -204,8 +204,19 @@ def test_what_is_at_hand_is_forgotten_when_it_is_old_or_anything_changed(house: 
     house.access.remove_person(person.id, "left", record=house.record)
     ticks[0] = 0.4
     access.follow()
+    assert access.authenticate_at_hand(text) is None
     with pytest.raises(Refused):
-        access.authenticate_at_hand(text)
+        access.authenticate(text)
+
+
+def test_a_key_issued_a_moment_ago_opens_at_once(house: House) -> None:
+    access = lender(house)
+    text = house.key(house.person())
+    assert access.authenticate_at_hand(text) is None, "it has to be asked"
+    access._changed()
+    assert access.authenticate_at_hand(text) is None
+    caller = access.authenticate(text)
+    assert access.authenticate_at_hand(text) == caller
 
 
 def test_a_permission_at_hand_ends_with_its_grant(house: House) -> None:

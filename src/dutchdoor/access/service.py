@@ -87,9 +87,7 @@ class Access(Register):
         error holds the key. Unavailable: who may call cannot be read.
         """
         key = ApiKey.parse(api_key)
-        return self._authenticate(self._fresh(), key)
-
-    def _authenticate(self, directory: Directory, key: ApiKey) -> Caller:
+        directory = self._fresh()
         record = directory.key_of(key.keyed_hash(self._hash_key))
         person = None if record is None else directory.people.get(record.person)
         refusal = first(key_refusal(record, self._clock.now_ms()), person_refusal(person))
@@ -97,7 +95,9 @@ class Access(Register):
             raise Refused(refusal.message, code=refusal.code, hint=refusal.hint)
         assert record is not None
         assert person is not None
-        return Caller(person, record.id)
+        caller = Caller(person, record.id)
+        self._hand.keep_caller(directory, api_key, caller)
+        return caller
 
     def decide(self, request: AccessRequest) -> Allowed | Refusal:
         """Whether `request` may go ahead, under which grant, by which rule.
@@ -277,9 +277,7 @@ class Access(Register):
             return None
         found = self._hand.caller(directory, api_key)
         if found is None:
-            caller = self._authenticate(directory, ApiKey.parse(api_key))
-            self._hand.keep_caller(directory, api_key, caller)
-            return caller
+            return None  # A key that was issued a moment ago deserves a fresh look.
         refusal = key_refusal(directory.keys.get(found.key), self._clock.now_ms())
         return found if refusal is None else None
 
