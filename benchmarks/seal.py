@@ -8,7 +8,7 @@ touched and given back; before each run, files are written through, dropped and 
 none is fragmented in the page cache. Memory is counted beyond what the process held before.
 
 --model: a folder with one model.safetensors of bfloat16; without it a Llama-shaped checkpoint of
-0.95 GB (--quick: 0.27 GB) is made of random numbers. --write: the tables go into
+0.97 GB (--quick: 0.27 GB) is made of random numbers. --write: the tables go into
 docs/concepts/sealing.md. --peers: the Python of an environment of their own:
 
     python -m venv peers
