@@ -306,3 +306,29 @@ def _then(first: Callable[..., None], second: Callable[..., None]) -> Callable[.
         second()
 
     return call
+
+
+def test_a_drill_is_recorded_whether_it_passed_or_not(apart: Apart) -> None:
+    assert apart.home("custody", "list").value[0]["drill_overdue"] is False
+    ran = apart.home("custody", "drill")
+    assert (ran.code, ran.value["passed"], len(ran.value["proven"])) == (0, True, 3)
+    for name in NAMES[:2]:
+        keys.custodian_path(apart.places, name).unlink()
+    ran = apart.home("custody", "drill")
+    assert (ran.code, ran.value["passed"], ran.value["missing"]) == (1, False, ["one", "two"])
+    assert apart.home("custody", "list").value[0]["drill_overdue"] is True
+    question = apart.root / "drill.json"
+    assert apart.home("custody", "drill", "--out", str(question)).code == 0
+    proofs = []
+    for name in NAMES[:2]:
+        given = ("custody", "prove", str(question), "--as", name)
+        proved = apart.at(name, *given, "--bundle", str(apart.bundle.path))
+        proofs += ["--proof", proved.value["proof"]]
+    wrong = apart.home("custody", "drill", "--question", str(question), *proofs, *proofs[:2])
+    assert wrong.error == "duplicate_custodian"
+    ran = apart.home("custody", "drill", "--question", str(question), *proofs)
+    assert (ran.code, ran.value["proven"]) == (0, ["one", "two"])
+    assert apart.home("custody", "list").value[0]["drill_overdue"] is False
+    drills = [kind for kind in apart.kinds() if kind == "custody_drilled"]
+    assert len(drills) == 3
+    assert "key_released" not in apart.kinds(), "nothing was opened"
