@@ -18,7 +18,11 @@ Rows = list[list[str]]
 def quarter(rows: list[dict[str, Any]], name: str) -> float:
     """The 25th percentile of a figure."""
     values = sorted(row[name] for row in rows)
-    return statistics.quantiles(values, n=4, method="inclusive")[0] if len(values) > 1 else float(values[0])
+    return (
+        statistics.quantiles(values, n=4, method="inclusive")[0]
+        if len(values) > 1
+        else float(values[0])
+    )
 
 
 def tables(figures: Figures, size: int) -> dict[str, Rows]:
