@@ -33,6 +33,7 @@ __all__ = [
     "Workspace",
     "make_workspace",
     "open_workspace",
+    "upgrade_workspace",
 ]
 
 APPROVERS_DEFAULT = ("approver-1", "approver-2")
@@ -183,6 +184,14 @@ def make_workspace(
     digest = PolicyBook(places.policies).current.version
     workspace.record(Entry(EntryKind.POLICY_LOADED, clock.now_ms(), {"policies": digest}))
     return workspace
+
+
+def upgrade_workspace(places: Places) -> str:
+    """Bring the database of an older workspace to this program's schema; the schema's revision.
+
+    Raises Invalid: the schema is newer than this program. Raises Unavailable: it cannot be written.
+    """
+    return upgrade(sqlite_url(places.database))
 
 
 def _check(places: Places, origin: str, approvers: Sequence[str], approvals_min: int) -> None:

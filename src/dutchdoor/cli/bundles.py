@@ -1,4 +1,4 @@
-"""`dutchdoor init` and `seal`."""
+"""`dutchdoor init`, `upgrade` and `seal`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dutchdoor.app.workspace import (
     APPROVERS_DEFAULT,
     make_workspace,
     open_workspace,
+    upgrade_workspace,
 )
 from dutchdoor.cli.frame import JsonOption, Output, WorkspaceOption, command, places_of
 from dutchdoor.custody.shares import parse_quorum
@@ -28,7 +29,20 @@ __all__ = ["register"]
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     app.command("init")(init)
+    app.command("upgrade")(upgrade)
     app.command("seal")(seal_command)
+
+
+@command
+def upgrade(workspace: WorkspaceOption = None, json_output: JsonOption = False) -> None:
+    """Bring an older workspace's database to this program's schema; nothing else is touched.
+
+    Stop the server first. All of it happens, or nothing.
+    """
+    places = places_of(workspace)
+    revision = upgrade_workspace(places)
+    text = f"{places.database.name} has schema {revision}, this program's"
+    Output(json_output).data({"schema": revision}, text)
 
 
 @command

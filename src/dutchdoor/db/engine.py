@@ -161,7 +161,7 @@ def check_revision(revision: str) -> None:
         raise Invalid(message, code="schema_newer", hint=hint)
     if revision < SCHEMA_REVISION:
         message = f"the database's schema is older than this program ({revision or 'none'})"
-        hint = "bring it up to date with 'dutchdoor init'"
+        hint = "stop the server, then bring it up to date with 'dutchdoor upgrade'"
         raise Invalid(message, code="schema_older", hint=hint)
 
 
