@@ -87,7 +87,7 @@ def _is_plain(value: Any, depth: int) -> bool:
                 return False
         return True
     if kind is list or kind is tuple:
-        return all([_is_plain(item, depth + 1) for item in value])
+        return all([_is_plain(item, depth + 1) for item in value])  # noqa: C419 - quicker
     return False
 
 

@@ -244,6 +244,19 @@ def test_what_the_command_line_revokes_is_cut_here_within_a_second(
     assert isinstance(house.access.decide(ask(Caller(person, key))), Refusal)
 
 
+def test_what_another_process_issues_and_grants_counts_here_at_once(house: House) -> None:
+    access = open_access(house.folder, house.clock)
+    first = house.person()
+    assert access.authenticate(house.key(first)).person == first
+    # No time passes between these looks: what is remembered is as young as it can be.
+    second = house.person(name="Ben")
+    caller = access.authenticate(house.key(second))
+    assert caller.person == second
+    assert isinstance(access.decide(ask(caller)), Refusal)
+    house.grant(second)
+    assert isinstance(access.decide(ask(caller)), Allowed)
+
+
 def test_between_looks_the_database_is_left_alone(house: House) -> None:
     ticks = [0.0]
     access = Access(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from dutchdoor.access.at_hand import AtHand
 from dutchdoor.access.cedar import Policies, PolicyBook
 from dutchdoor.access.directory import Directory
+from dutchdoor.access.holding import caller_refusal, holder_of
 from dutchdoor.access.keys import ApiKey, HashKey
 from dutchdoor.access.model import (
     AccessLimits,
@@ -86,18 +87,17 @@ class Access(Register):
         Raises Refused: `invalid_api_key`, `key_revoked`, `key_expired` or `person_inactive`; no
         error holds the key. Unavailable: who may call cannot be read.
         """
-        key = ApiKey.parse(api_key)
+        hashed = ApiKey.parse(api_key).keyed_hash(self._hash_key)
         directory = self._fresh()
-        record = directory.key_of(key.keyed_hash(self._hash_key))
-        person = None if record is None else directory.people.get(record.person)
-        refusal = first(key_refusal(record, self._clock.now_ms()), person_refusal(person))
-        if refusal is not None:
-            raise Refused(refusal.message, code=refusal.code, hint=refusal.hint)
-        assert record is not None
-        assert person is not None
-        caller = Caller(person, record.id)
-        self._hand.keep_caller(directory, api_key, caller)
-        return caller
+        found = holder_of(directory, hashed, self._clock.now_ms())
+        if isinstance(found, Refusal):
+            # What was issued a moment ago opens at once: a refusal is worth a second look.
+            directory = self._newest()
+            found = holder_of(directory, hashed, self._clock.now_ms())
+        if isinstance(found, Refusal):
+            raise Refused(found.message, code=found.code, hint=found.hint)
+        self._hand.keep_caller(directory, api_key, found)
+        return found
 
     def decide(self, request: AccessRequest) -> Allowed | Refusal:
         """Whether `request` may go ahead, under which grant, by which rule.
@@ -114,6 +114,9 @@ class Access(Register):
         now_ms = self._clock.now_ms()
         policies = self._rules_in_force()
         answer = self._decide(directory, policies, request, now_ms)
+        if isinstance(answer, Refusal):
+            directory = self._newest()
+            answer = self._decide(directory, policies, request, now_ms)
         if isinstance(answer, Allowed):
             self._hand.keep_allowed(directory, policies, request, answer, now_ms)
         return answer
@@ -121,7 +124,7 @@ class Access(Register):
     def _decide(
         self, directory: Directory, policies: Policies, request: AccessRequest, now_ms: int
     ) -> Allowed | Refusal:
-        refusal = _standing(directory, request.caller, now_ms)
+        refusal = caller_refusal(directory, request.caller, now_ms)
         if refusal is not None:
             return refusal
         person = directory.people[request.caller.person.id]
@@ -346,6 +349,10 @@ class Access(Register):
                 self._read_at_s = now_s
             return known
 
+    def _newest(self) -> Directory:
+        self._changed()
+        return self._fresh()
+
     def _changed(self) -> None:
         self._read_at_s = float("-inf")
 
@@ -371,15 +378,6 @@ def _judge(
         hint=f"the rule '{ruling.rule}' decided; ask the holder of this server about it",
         grant=grant,
     )
-
-
-def _standing(directory: Directory, caller: Caller, now_ms: int) -> Refusal | None:
-    """Why the caller may do nothing by now, whatever was true when they were authenticated."""
-    key = directory.keys.get(caller.key)
-    if key is not None and key.person != caller.person.id:
-        key = None
-    person = directory.people.get(caller.person.id)
-    return first(person_refusal(person), key_refusal(key, now_ms))
 
 
 def _excluded(request: AccessRequest, person: Person) -> Refusal:

@@ -157,7 +157,9 @@ def _say(
         f"{', '.join(person.name for person in people)} may run it",
     )
     if sealed.hub is None:
-        output.note("the plaintext folder is no longer needed; nothing here was in plaintext")
+        output.note(
+            "the plaintext folder is no longer needed; nothing here was written in plaintext"
+        )
     else:
         left = ", ".join(sealed.hub.left_out[:5]) or "nothing"
         output.note(f"the fetched files are removed; left at the hub: {left}")
