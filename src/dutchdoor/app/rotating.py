@@ -34,6 +34,7 @@ from dutchdoor.custody.demands import check_custody
 from dutchdoor.custody.model import CustodianPublic
 from dutchdoor.custody.opening import Opened, Opening, open_with_quorum
 from dutchdoor.custody.shares import check_quorum, wrap_shares
+from dutchdoor.durable import sync_folder, write_durably
 from dutchdoor.errors import DutchdoorError, Invalid, Refused, Unavailable
 from dutchdoor.evidence.decision import Decision
 from dutchdoor.evidence.model import Entry, EntryKind
@@ -164,11 +165,8 @@ def _prepare(source: Path, draft: Path, manifest: bytes, shares: bytes) -> None:
         if path.name not in (MANIFEST_NAME, SHARES_NAME):
             os.link(path, draft / path.name, follow_symlinks=False)
     for name, data in ((SHARES_NAME, shares), (MANIFEST_NAME, manifest)):
-        with (draft / name).open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    _sync(draft)
+        write_durably(draft / name, data)
+    sync_folder(draft)
 
 
 def _finish_or_forget(workspace: Workspace, bundle: Bundle, draft: Path) -> None:
@@ -216,7 +214,7 @@ def _exchange(draft: Path, path: Path) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _must_exchange(parent: Path) -> None:
@@ -235,11 +233,3 @@ def _unavailable(error: OSError) -> Unavailable:
     message = f"the bundle's folder cannot be replaced: {error.strerror}"
     hint = "make room, or use a file system as ext4, xfs, btrfs or tmpfs; then rotate again"
     return Unavailable(message, code="rotation_unavailable", hint=hint)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -28,6 +28,7 @@ from dutchdoor.custody.public import (
     parse_public_line,
     public_line,
 )
+from dutchdoor.durable import sync_folder
 from dutchdoor.errors import Invalid, NotFound, Refused, Unavailable
 from dutchdoor.evidence.statement import key_id
 
@@ -245,15 +246,7 @@ def write_key_file(path: Path, lines: Sequence[str], *, replace: bool = False) -
         raise Unavailable(message, code="key_not_written", hint=hint) from error
     finally:
         draft.unlink(missing_ok=True)
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(folder)
 
 
 def read_key_file(path: Path) -> bytes:

@@ -23,6 +23,7 @@ from dutchdoor import canonical
 from dutchdoor.custody import fields
 from dutchdoor.custody.model import ContentKey, CustodianPublic, CustodyLimits
 from dutchdoor.custody.shares import WrappedShares, key_commitment, wrap_shares
+from dutchdoor.durable import sync_folder, write_durably
 from dutchdoor.errors import DutchdoorError, Invalid, NotFound, Refused
 from dutchdoor.evidence.ports import Signer
 from dutchdoor.evidence.statement import key_id, open_statement, sign_statement
@@ -124,11 +125,8 @@ class DraftFolder:
             (SHARES_NAME, shares),
             (DRAFT_NAME, sign_statement(DRAFT_KIND, body, [holder])),
         ):
-            with (self.path / name).open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync(self.path)
+            write_durably(self.path / name, data)
+        sync_folder(self.path)
         self.keeps = True
 
     def __enter__(self) -> Self:
@@ -228,14 +226,6 @@ def _read(folder: Path, name: str, largest: int) -> bytes:
     if len(data) > largest:
         raise _bad_draft(f"{name} is too long")
     return data
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _no_draft(path: Path) -> DutchdoorError:

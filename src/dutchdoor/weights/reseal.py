@@ -19,6 +19,7 @@ from dutchdoor import canonical
 from dutchdoor.clock import Clock
 from dutchdoor.custody.model import ContentKey, CustodianPublic
 from dutchdoor.custody.shares import check_quorum, key_commitment, wrap_shares
+from dutchdoor.durable import sync_folder, write_durably
 from dutchdoor.errors import Refused, Unavailable
 from dutchdoor.evidence.ports import Signer
 from dutchdoor.weights.format import (
@@ -82,11 +83,10 @@ def reseal_bundle(
         custody = Custody(threshold, named, "sha256:" + canonical.sha256_hex(shares))
         manifest = Manifest(content, custody, clock.now_ms())
         for name, data in ((SHARES_NAME, shares), (MANIFEST_NAME, manifest.sign(holder))):
-            with (draft / name).open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            write_durably(draft / name, data)
+        sync_folder(draft)
         draft.rename(target)
+        sync_folder(target.parent)
     except OSError as error:
         message = f"the bundle cannot be written: {error.strerror}"
         hint = "make room on the disk; the former bundle is untouched"

@@ -21,6 +21,7 @@ from dutchdoor import canonical
 from dutchdoor.clock import Clock
 from dutchdoor.custody.model import CONTENT_KEY_BYTES, ContentKey, CustodianPublic
 from dutchdoor.custody.shares import check_quorum, key_commitment, wrap_shares
+from dutchdoor.durable import sync_folder, write_durably
 from dutchdoor.errors import Invalid, Refused, Unavailable
 from dutchdoor.evidence.ports import Signer
 from dutchdoor.weights.draft import Draft, DraftFolder, check_resumed, draft_path, read_draft
@@ -163,9 +164,9 @@ def refer_to_decision(path: Path, manifest: Manifest, decision: str, holder: Sig
     # Not inside the bundle: a reader meanwhile would find a file that does not belong to it.
     draft = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     try:
-        _write_durably(draft, changed.sign(holder))
+        write_durably(draft, changed.sign(holder))
         draft.replace(path / MANIFEST_NAME)
-        _sync_folder(path)
+        sync_folder(path)
     except OSError as error:
         message = f"the manifest cannot be written: {error.strerror}"
         hint = "make room on the disk"
@@ -230,33 +231,18 @@ def _close(
     known = {file.name for file in content.files}
     for stray in sorted(path for path in folder.iterdir() if path.name not in known):
         stray.unlink()
-    _write_durably(folder / SHARES_NAME, shares)
-    _write_durably(folder / MANIFEST_NAME, signed)
+    write_durably(folder / SHARES_NAME, shares)
+    write_durably(folder / MANIFEST_NAME, signed)
     return manifest
 
 
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _publish(draft: Path, target: Path) -> None:
-    _sync_folder(draft)
+    sync_folder(draft)
     if os.path.lexists(target):
         raise Refused(f"{target} exists already", code="target_exists", hint="choose another")
     # A rename onto a folder that has come meanwhile fails unless that folder is empty.
     draft.rename(target)
-    _sync_folder(target.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(target.parent)
 
 
 def _silent(progress: Progress) -> None:
