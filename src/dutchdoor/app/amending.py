@@ -10,15 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dutchdoor.app.bundles import find_bundle
+from dutchdoor.app.auditing import served_bundle
 from dutchdoor.app.http import post_json
-from dutchdoor.app.running import find_running
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.audit.amend.plan import AmendOptions
 from dutchdoor.audit.amend.run import run_amend
 from dutchdoor.audit.model import Finding
 from dutchdoor.audit.service import Audit
-from dutchdoor.errors import Invalid, Unavailable
+from dutchdoor.errors import Unavailable
 
 __all__ = ["amend_audit"]
 
@@ -38,12 +37,8 @@ def amend_audit(
     it serves another bundle.
     """
     options.check()
-    running = find_running(workspace.places)
+    running, bundle = served_bundle(workspace, audit)
     subject = audit.subject
-    bundle = find_bundle(workspace, subject.bundle)
-    if running.bundle != bundle.digest:
-        message = "the server serves another bundle than the one audited"
-        raise Invalid(message, code="other_bundle", hint=f"dutchdoor serve {bundle.name}")
     access = workspace.access
     person = access.find_person(subject.auditor)
 

@@ -16,7 +16,7 @@ from typing import Any
 from dutchdoor import canonical
 from dutchdoor.app.bundles import Bundle, find_bundle, probe_path
 from dutchdoor.app.http import post_json
-from dutchdoor.app.running import find_running
+from dutchdoor.app.running import Running, find_running
 from dutchdoor.app.workspace import Workspace
 from dutchdoor.audit.card import read_card
 from dutchdoor.audit.checks import read_testing
@@ -32,7 +32,14 @@ from dutchdoor.audit.service import Audit, ProbeFacts
 from dutchdoor.errors import DutchdoorError, Invalid, Unavailable
 from dutchdoor.guard.starter import starter_digest, starter_set
 
-__all__ = ["FIT_EXAMPLES_DEFAULT", "AuditRun", "Outcome", "fit_probe", "run_audit"]
+__all__ = [
+    "FIT_EXAMPLES_DEFAULT",
+    "AuditRun",
+    "Outcome",
+    "fit_probe",
+    "run_audit",
+    "served_bundle",
+]
 
 FIT_EXAMPLES_DEFAULT = 0
 FIT_NAME = "fit.json"
@@ -71,6 +78,19 @@ class Outcome:
     evaluations: tuple[Evaluation, ...] = ()
 
 
+def served_bundle(workspace: Workspace, audit: Audit) -> tuple[Running, Bundle]:
+    """The server that runs here, and the audited bundle, which it serves.
+
+    Raises Unavailable: no server is running. Raises Invalid: it serves another bundle.
+    """
+    running = find_running(workspace.places)
+    bundle = find_bundle(workspace, audit.subject.bundle)
+    if running.bundle != bundle.digest:
+        message = "the server serves another bundle than the one audited"
+        raise Invalid(message, code="other_bundle", hint=f"dutchdoor serve {bundle.name}")
+    return running, bundle
+
+
 def run_audit(
     workspace: Workspace, audit: Audit, run: AuditRun, progress: Progress | None = None
 ) -> Outcome:
@@ -80,12 +100,8 @@ def run_audit(
     server refuses the auditor, or T2 is closed. Raises Invalid: it serves another bundle.
     """
     audit.must_be_open(DocumentKind.T2)  # Before minutes are spent on a probe.
-    running = find_running(workspace.places)
+    running, bundle = served_bundle(workspace, audit)
     subject = audit.subject
-    bundle = find_bundle(workspace, subject.bundle)
-    if running.bundle != bundle.digest:
-        message = "the server serves another bundle than the one audited"
-        raise Invalid(message, code="other_bundle", hint=f"dutchdoor serve {bundle.name}")
     access = workspace.access
     person = access.find_person(subject.auditor)
     expires_ms = workspace.clock.now_ms() + KEY_LIFE_MS
