@@ -121,7 +121,9 @@ def test_a_hub_model_is_sealed_and_leaves_nothing_in_plain(
     try:
         script = "import sys; from dutchdoor.cli.main import main; sys.exit(main())"
         command = [sys.executable, "-c", script, "seal", "hf:org/tiny", *house, "--json"]
-        home = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
+        # The hub is the test's own, on loopback: it is asked also where all others are shut off.
+        own = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
+        home = {**os.environ, **own, "HF_HUB_OFFLINE": "0"}
         done = subprocess.run(command, env=home, capture_output=True, text=True, timeout=120)
     finally:
         hub.close()
