@@ -53,6 +53,7 @@ class Stream(threading.Thread):
             "model": "tiny",
             "stream": True,
             "max_tokens": TOKENS,
+            "temperature": 0,
             "messages": [{"role": "user", "content": question}],
         }
         request = urllib.request.Request(
